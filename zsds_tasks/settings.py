@@ -1,0 +1,56 @@
+"""Where this installation keeps things: environment variables to one frozen `Settings`.
+
+Every variable starts with ``ZSDS_``. Nothing else in the package reads the environment, and nothing here
+has side effects: no folder is made by importing or by reading settings.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+class Settings(BaseSettings):
+    """One installation, as its environment describes it."""
+
+    model_config = SettingsConfigDict(env_prefix="ZSDS_", frozen=True, extra="ignore")
+
+    var: Path = Field(REPOSITORY / "var", description="everything an installation writes, by default")
+    root: str = Field("", description="archive and lakehouse: a folder or an s3:// URI; default <var>/zsds")
+    incoming: Path | None = Field(None, description="where the camera delivers; default <var>/incoming")
+    truth: Path | None = Field(None, description="simulated truth, read by scoring only; default <var>/truth")
+    include: Path = Field(REPOSITORY / "include", description="declarations: cameras, tables, suites")
+    camera: str = Field("mini", description="name of a file in include/config/cameras")
+    grace_minutes: float = Field(20.0, ge=0, description="wait this long for missing CCDs of an exposure")
+    workers: int = Field(0, ge=0, description="parallel workers; 0 means one per core")
+    ray_address: str = Field("", description="join this Ray cluster; empty starts a local one when needed")
+    s3_endpoint: str = Field("", description="S3 endpoint URL; empty means the provider's own")
+    s3_region: str = Field("us-east-1", description="S3 region")
+    s3_key: SecretStr = Field(SecretStr(""), description="S3 access key; empty means the default chain")
+    s3_secret: SecretStr = Field(SecretStr(""), description="S3 secret key")
+
+    @property
+    def root_uri(self) -> str:
+        """The lakehouse root as given, or ``<var>/zsds``; no trailing slash."""
+        return (self.root or str(self.var / "zsds")).rstrip("/")
+
+    @property
+    def incoming_folder(self) -> Path:
+        """Where the camera delivers raw files."""
+        return self.incoming or self.var / "incoming"
+
+    @property
+    def truth_folder(self) -> Path:
+        """Where the simulator writes what it planted."""
+        return self.truth or self.var / "truth"
+
+
+@lru_cache(maxsize=1)
+def load_settings() -> Settings:
+    """Read the environment once; tests call ``load_settings.cache_clear()``."""
+    return Settings()
