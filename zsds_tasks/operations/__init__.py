@@ -1,1 +1,1 @@
-"""TODO"""
+"""Run an installation on one machine: its services, the scheduler's API, the demonstration, the doctor."""

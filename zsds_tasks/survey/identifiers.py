@@ -15,9 +15,7 @@ from zsds_tasks.survey.nights import MJD_ZERO, utc
 EXPID_STEPS = 100_000  # of a day: 0.864 s
 RAW_PPID = 0
 SCIENCE_PPID = 15  # of the science and differencing chain
-POSITIVE_BASE = 15_000
-NEGATIVE_BASE = 10_000
-MAX_TABLE_ROW = 4_999  # beyond it the numbers of negative candidates would run into the positive ones
+POSITIVE = 5_000  # added for a positive detection, so a table may hold this many of either sign
 
 
 @dataclass(frozen=True, order=True)
@@ -79,33 +77,31 @@ class ProductId:
 
 @dataclass(frozen=True, order=True)
 class CandidateId:
-    """A difference-image detection (``candid``): pid 10^6 + version 10^5 + 15000 or 10000 + row."""
+    """A difference-image detection (``candid``): pid 10^6 + pass 10^4 + (5000 if positive) + row.
+
+    The pass of the differencing over its quadrant is 1 normally; 2, 6, 9 and 11 are seen in real alerts of
+    nights that were processed again.
+    """
 
     product: ProductId
-    version: int
+    number: int
     is_positive: bool
     row: int
 
     def __post_init__(self) -> None:
-        _check(0 <= self.version <= 9, "version must be 0 to 9", self.version)
-        _check(0 <= self.row <= MAX_TABLE_ROW, f"row must be 0 to {MAX_TABLE_ROW}", self.row)
+        _check(0 <= self.number <= 99, "pass must be 0 to 99", self.number)
+        _check(0 <= self.row < POSITIVE, f"row must be 0 to {POSITIVE - 1}", self.row)
 
     @classmethod
     def parse(cls, value: int | str) -> CandidateId:
         """Read the integer or its digits."""
         pid, rest = divmod(_integer(value), 1_000_000)
-        version, row = divmod(rest, 100_000)
-        is_positive = row >= POSITIVE_BASE
-        return cls(
-            ProductId.parse(pid),
-            version,
-            is_positive,
-            row - (POSITIVE_BASE if is_positive else NEGATIVE_BASE),
-        )
+        number, rest = divmod(rest, 10_000)
+        is_positive, row = divmod(rest, POSITIVE)
+        return cls(ProductId.parse(pid), number, bool(is_positive), row)
 
     def __int__(self) -> int:
-        base = POSITIVE_BASE if self.is_positive else NEGATIVE_BASE
-        return int(self.product) * 1_000_000 + self.version * 100_000 + base + self.row
+        return int(self.product) * 1_000_000 + self.number * 10_000 + self.is_positive * POSITIVE + self.row
 
     def __str__(self) -> str:
         return str(int(self))

@@ -1,0 +1,38 @@
+"""Every minute, or as soon as raw files arrive: check, archive and register them."""
+
+from __future__ import annotations
+
+import pendulum
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
+
+from zsds_airflow.outcomes import RETRY_POLICY, step
+from zsds_airflow.rhythms import INGEST_POOL, incoming_raw
+
+
+@dag(
+    schedule=AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable("* * * * *", timezone="UTC"), assets=[incoming_raw()]
+    ),
+    start_date=pendulum.datetime(2017, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    is_paused_upon_creation=False,
+    default_args=RETRY_POLICY | {"pool": INGEST_POOL},
+    tags=["zsds", "raw"],
+    doc_md=__doc__,
+)
+def ingest() -> None:
+    """Raw ingest."""
+
+    @task
+    @step
+    def ingest_raw() -> dict[str, object]:
+        """Take in every complete file; skip when there is none."""
+        from zsds_tasks.steps import raw
+
+        return raw.ingest_incoming_now()
+
+    ingest_raw()
+
+
+ingest()

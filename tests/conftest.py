@@ -1,0 +1,39 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from zsds_tasks.settings import REPOSITORY, Settings, load_settings
+
+
+@pytest.fixture(scope="session")
+def include() -> Path:
+    return REPOSITORY / "include"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real ZTF data; `.ci/run` names it in ZSDS_DATA."""
+    folder = os.environ.get("ZSDS_DATA", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("no real data: set ZSDS_DATA to the folder that holds it")
+    return Path(folder)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """An installation of its own in an empty folder, one worker, no environment."""
+    return Settings(var=tmp_path / "var", workers=1)
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the developer's own installation out of tests: no ZSDS_ variable reaches them but the data's."""
+    for name in list(os.environ):
+        if name.startswith("ZSDS_") and name != "ZSDS_DATA":
+            monkeypatch.delenv(name)
+    load_settings.cache_clear()

@@ -1,0 +1,63 @@
+"""How the command line looks: one console, tables, progress that also reads well in a log file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+LOG_EVERY_S = 10.0
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def fail(sentence: str) -> None:
+    """Print an error."""
+    errors.print(Text("error: ", style="bold red") + Text(sentence))
+
+
+def say(sentence: str) -> None:
+    """Print a line."""
+    console.print(sentence, markup=False)
+
+
+def show_rows(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table."""
+    table = Table(title=title, title_justify="left", header_style="bold", show_edge=False, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    console.print(table)
+
+
+def show_facts(title: str, facts: Mapping[str, object]) -> None:
+    """Print names and values, one pair a line."""
+    console.print(Text(title, style="bold"))
+    width = max((len(name) for name in facts), default=0)
+    for name, value in facts.items():
+        console.print(f"  {name:<{width}}  {value}", markup=False)
+
+
+@contextmanager
+def live_line() -> Iterator[Callable[[str], None]]:
+    """Give a function that keeps one line up to date; off a terminal it prints one line now and then."""
+    if console.is_terminal:
+        with Live(console=console, refresh_per_second=8, transient=True) as live:
+            yield lambda sentence: live.update(Text(sentence))
+        return
+    last = [0.0, ""]
+
+    def occasionally(sentence: str) -> None:
+        now = time.monotonic()
+        if now - float(last[0]) >= LOG_EVERY_S and sentence != last[1]:
+            last[:] = [now, sentence]
+            say(sentence)
+
+    yield occasionally

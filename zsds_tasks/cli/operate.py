@@ -1,0 +1,92 @@
+"""Run the installation: ``run``, ``up``, ``down``, ``doctor``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from zsds_tasks.cli.console import console, live_line, say, show_facts, show_rows
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (run, up, down, doctor):
+        app.command()(command)
+
+
+def run(
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated sky and camera.")] = 1,
+    night: Annotated[str, typer.Option(help="YYYYMMDD; default the night after the last one.")] = "",
+    exposures: Annotated[
+        int | None, typer.Option(min=1, help="At most this many exposures of the night.")
+    ] = None,
+) -> None:
+    """Simulate a night of raw frames and let Airflow take it in, check, publish and report it."""
+    from zsds_tasks.operations.demonstration import run_night
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.survey.nights import ObservingNight
+
+    settings = load_settings()
+    with live_line() as tell:
+        outcome = run_night(
+            settings,
+            seed=seed,
+            night=ObservingNight.parse(night) if night else None,
+            exposures=exposures,
+            tell=tell,
+            say=say,
+        )
+    console.print()
+    show_facts(f"Night {outcome.night}", outcome.facts)
+    if outcome.quarantined:
+        show_rows("Quarantined", ("file", "why"), outcome.quarantined)
+    console.print()
+    say(f"Report: {outcome.report}")
+    say("`make up` keeps Airflow's pages open; `make run` again delivers the next night.")
+    if not outcome.ok:
+        raise typer.Exit(4)
+
+
+def up() -> None:
+    """Start Airflow and Ray, wait until they are healthy, and leave them running."""
+    from zsds_tasks.operations.installation import ADMIN, Installation
+    from zsds_tasks.operations.stack import Stack
+    from zsds_tasks.settings import load_settings
+
+    installation = Installation(load_settings())
+    stack = Stack(installation)
+    stack.start(say)
+    stack.wait()
+    show_facts(
+        "Airflow is up",
+        {
+            "address": stack.url,
+            "user": ADMIN,
+            "password": installation.password(),
+            "stop it with": "make down",
+        },
+    )
+
+
+def down() -> None:
+    """Stop what `up` or `run` started, and nothing else."""
+    from zsds_tasks.operations.installation import Installation
+    from zsds_tasks.operations.stack import Stack
+    from zsds_tasks.settings import load_settings
+
+    stopped = Stack(Installation(load_settings())).stop()
+    say(f"stopped {', '.join(stopped)}" if stopped else "nothing of ours was running")
+
+
+def doctor() -> None:
+    """Look at what is installed, reachable and configured; exits with 5 if something is wrong."""
+    from zsds_tasks.operations.doctor import examine
+    from zsds_tasks.settings import load_settings
+
+    findings = examine(load_settings())
+    show_rows(
+        "doctor", ("", "what", "found"), [("ok" if f.ok else "NO", f.subject, f.detail) for f in findings]
+    )
+    if not all(f.ok for f in findings):
+        raise typer.Exit(5)

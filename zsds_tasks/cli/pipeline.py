@@ -1,0 +1,110 @@
+"""The steps of a night by hand: ingest, assess, check, publish, score, report."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated
+
+import typer
+
+from zsds_tasks.cli.console import live_line, say, show_facts, show_rows
+
+Night = Annotated[str, typer.Argument(help="Observing night, YYYYMMDD.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (ingest, assess, check, publish, score, report):
+        app.command()(command)
+
+
+def ingest(
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many files.")] = None,
+) -> None:
+    """Check, archive and register every complete file of the incoming folder."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import raw
+
+    settings = load_settings()
+    with live_line() as tell:
+        summary = raw.ingest(
+            open_lakehouse(settings),
+            settings,
+            dt.datetime.now(dt.UTC),
+            limit=limit,
+            progress=lambda what, done, total: tell(f"{what}: {done} of {total} files"),
+        )
+    show_facts("ingest", summary.as_dict())
+
+
+def assess(night: Night) -> None:
+    """Measure the raw quadrants of a night that have not been measured."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import quality
+
+    settings = load_settings()
+    summary = quality.assess_raw(
+        open_lakehouse(settings), settings, dt.datetime.now(dt.UTC), night=_checked(night)
+    )
+    show_facts(f"quick-look of {night}", summary.as_dict())
+
+
+def check(night: Night) -> None:
+    """Run every table's expectations on the rows of a night; a failed critical one exits with 4."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.steps import checks
+
+    summary = checks.check_night(open_lakehouse(), _checked(night))
+    show_facts(f"checks of {night}", summary.as_dict())
+
+
+def publish(
+    names: Annotated[list[str] | None, typer.Argument(help="Tables; default all over the sky.")] = None,
+) -> None:
+    """Publish tables as HATS catalogues."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.steps import publish as step
+
+    published = step.publish_tables(open_lakehouse(), names or ())
+    show_rows(
+        "published",
+        ("catalogue", "version", "rows", "where"),
+        [(p.name, p.version, p.rows, p.uri) for p in published],
+    )
+
+
+def score(night: Night) -> None:
+    """Compare a simulated night with what was planted."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.simulator.score import score_raw
+
+    measures = score_raw(open_lakehouse(), load_settings().truth_folder, _checked(night))["measures"]
+    show_rows(
+        f"score of {night}",
+        ("measure", "value", "target", "ok", ""),
+        [
+            (m["measure"], m["value"], m["target"], "yes" if m["ok"] else "NO", m["sentence"])
+            for m in measures
+        ],
+    )
+
+
+def report(night: Night) -> None:
+    """Write the report of a night and print where it is."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import report as step
+
+    settings = load_settings()
+    lakehouse = open_lakehouse(settings)
+    path = step.build_report(lakehouse, settings, _checked(night), now=dt.datetime.now(dt.UTC))
+    say(lakehouse.storage.uri(path))
+
+
+def _checked(night: str) -> str:
+    from zsds_tasks.survey.nights import ObservingNight
+
+    return str(ObservingNight.parse(night))

@@ -1,0 +1,267 @@
+"""Run expectation suites on rows with Great Expectations 1.x, and return what they found as plain values.
+
+Great Expectations takes 5 s to import, so it is imported inside functions, and only where something is checked.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from zsds_tasks.errors import DeclarationError
+from zsds_tasks.lakehouse.relations import names_in
+from zsds_tasks.lakehouse.suites import RELATION, Expected, Lookup, Suite, declared_suite
+from zsds_tasks.products.tables import TableDeclaration
+
+EXAMPLES = 5
+"""How many rows that break an expectation are kept as examples."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of one expectation."""
+
+    expected: Expected
+    success: bool
+    rows: int
+    unexpected: int
+    observed: str | None
+    """What was found instead, in words; None when the expectation holds."""
+    examples: tuple[dict[str, str], ...] = ()
+    """Some of the offending rows: key columns and the columns concerned."""
+
+
+@dataclass(frozen=True)
+class TableCheck:
+    """What came of all expectations on one table."""
+
+    table: str
+    version: int
+    rows: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def failed(self) -> tuple[Finding, ...]:
+        """Findings that do not hold, critical ones first."""
+        broken = [f for f in self.findings if not f.success]
+        return tuple(sorted(broken, key=lambda f: f.expected.severity))
+
+
+def check_rows(
+    rows: pa.Table,
+    declaration: TableDeclaration,
+    suite: Suite,
+    *,
+    version: int,
+    constants: Mapping[str, Any] | None = None,
+    others: Mapping[str, pa.Table] | None = None,
+) -> TableCheck:
+    """Judge rows of one table.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table
+        Rows as stored, in the declared columns.
+    declaration : TableDeclaration
+        Gives the base suite.
+    suite : Suite
+        Written by hand; may be empty.
+    version : int
+        Version of the table the rows come from.
+    constants : Mapping, optional
+        Values of names in relations that are no columns.
+    others : Mapping of str to pyarrow.Table, optional
+        Rows of the tables that the suite's lookups name.
+
+    Returns
+    -------
+    TableCheck
+        Declared expectations first, in order.
+
+    Raises
+    ------
+    DeclarationError
+        If a lookup or relation names what does not exist.
+    """
+    frame = to_pandas(rows)
+    key = list(declaration.key)
+    base = declared_suite(declaration)
+    findings = _validate(frame, base.expectations, key, {})
+    if suite.expectations:
+        joined = add_lookups(frame, suite.meta.lookups, others or {}, subject=declaration.table)
+        _check_names(suite, joined, constants or {})
+        findings += _validate(joined, suite.expectations, key, constants or {})
+    return TableCheck(declaration.table, version, rows.num_rows, tuple(findings))
+
+
+def to_pandas(rows: pa.Table) -> pd.DataFrame:
+    """Return rows as a frame whose integers stay integers beside nulls."""
+    nullable = {
+        pa.int8(): pd.Int8Dtype(),
+        pa.int16(): pd.Int16Dtype(),
+        pa.int32(): pd.Int32Dtype(),
+        pa.int64(): pd.Int64Dtype(),
+        pa.bool_(): pd.BooleanDtype(),
+    }
+    frame: pd.DataFrame = rows.to_pandas()
+    for field in rows.schema:
+        if rows.column(field.name).null_count and field.type in nullable:
+            frame[field.name] = rows.column(field.name).to_pandas(types_mapper=nullable.get)
+    return frame
+
+
+def add_lookups(
+    frame: pd.DataFrame, lookups: Sequence[Lookup], others: Mapping[str, pa.Table], *, subject: str
+) -> pd.DataFrame:
+    """Return the frame with the columns that lookups add.
+
+    Raises
+    ------
+    DeclarationError
+        If a lookup names a table or column that is not there.
+    """
+    joined = frame.copy()
+    for lookup in lookups:
+        wanted = {*lookup.by, *([lookup.take] if lookup.take else [])}
+        if lookup.table not in others or not wanted <= set(others[lookup.table].schema.names):
+            raise DeclarationError(
+                f"lookup {lookup.column!r} needs {', '.join(sorted(wanted))} of table {lookup.table!r}",
+                subject=subject,
+                remedy="mend meta.lookups of the suite",
+            )
+        by = list(lookup.by)
+        other = to_pandas(others[lookup.table].select(sorted(wanted)))
+        if lookup.take is None:
+            counts = other.groupby(by).size().rename(lookup.column).reset_index()
+            joined = joined.merge(counts, on=by, how="left")
+            joined[lookup.column] = joined[lookup.column].fillna(0).astype("int64")
+        else:
+            # A key that is doubled there is another expectation's business; rows here must not multiply.
+            taken = other.drop_duplicates(by).set_index(by)[lookup.take].rename(lookup.column)
+            joined = joined.merge(taken.reset_index(), on=by, how="left")
+    return joined
+
+
+def _check_names(suite: Suite, frame: pd.DataFrame, constants: Mapping[str, Any]) -> None:
+    for expected in suite.expectations:
+        if expected.type == RELATION:
+            unknown = set(names_in(expected.kwargs["relation"])) - set(frame.columns) - set(constants)
+        else:
+            unknown = {expected.column} - set(frame.columns) if expected.column else set()
+        if unknown:
+            raise DeclarationError(
+                f"{expected.description!r} names unknown {', '.join(sorted(map(str, unknown)))}",
+                subject=suite.name,
+                remedy=f"columns are {', '.join(frame.columns)}; constants {', '.join(sorted(constants))}",
+            )
+
+
+def _validate(
+    frame: pd.DataFrame, expectations: Sequence[Expected], key: list[str], constants: Mapping[str, Any]
+) -> list[Finding]:
+    gx, registry = _great_expectations()
+    batch = _batch(gx, frame)
+    suite = gx.ExpectationSuite(name="rows")
+    for number, expected in enumerate(expectations):
+        kwargs = dict(expected.kwargs)
+        if expected.type == RELATION:
+            named = [name for name in names_in(kwargs["relation"]) if name in frame.columns]
+            # Great Expectations wants at least two columns; the key makes examples recognisable.
+            kwargs |= {"column_list": list(dict.fromkeys([*named, *key])), "constants": dict(constants)}
+            if len(kwargs["column_list"]) == 1:
+                kwargs["column_list"].append(next(c for c in frame.columns if c not in named))
+        suite.add_expectation(
+            registry(expected.type)(
+                **kwargs, severity=expected.severity, description=expected.description, meta={"n": number}
+            )
+        )
+    result_format = {
+        "result_format": "SUMMARY",
+        "partial_unexpected_count": EXAMPLES,
+        "unexpected_index_column_names": key,
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # theirs, about pandas 3; ours are raised where ours are made
+        outcome = batch.validate(suite, result_format=result_format)
+    found = {result.expectation_config.meta["n"]: result for result in outcome.results}
+    return [_finding(expected, found[n], len(frame)) for n, expected in enumerate(expectations)]
+
+
+def _finding(expected: Expected, result: Any, rows: int) -> Finding:
+    if result.success:
+        return Finding(expected, success=True, rows=rows, unexpected=0, observed=None)
+    failure = _exception(result.exception_info)
+    details: Mapping[str, Any] = result.result or {}
+    unexpected = int(details.get("unexpected_count", rows))
+    if failure:
+        observed = f"could not be evaluated: {failure}"
+    elif "unexpected_count" in details:
+        values = [_word(v) for v in details.get("partial_unexpected_list", [])]
+        distinct = list(dict.fromkeys(values))[:EXAMPLES]
+        observed = f"{unexpected} of {rows} rows" + (f", such as {'; '.join(distinct)}" if distinct else "")
+    else:
+        observed = f"found {_word(details.get('observed_value'))}"
+    examples = tuple(
+        {name: _word(value) for name, value in example.items()}
+        for example in (details.get("partial_unexpected_index_list") or [])[:EXAMPLES]
+    )
+    return Finding(
+        expected, success=False, rows=rows, unexpected=unexpected, observed=observed, examples=examples
+    )
+
+
+def _exception(info: Mapping[str, Any]) -> str:
+    """Return the message of what went wrong inside an expectation; empty if nothing did."""
+    for entry in (info, *(value for value in info.values() if isinstance(value, dict))):
+        if entry.get("raised_exception"):
+            return str(entry.get("exception_message"))
+    return ""
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} = {_word(v)}" for name, v in value.items())
+    if isinstance(value, float | np.floating):
+        return f"{value:.10g}"
+    if isinstance(value, list | tuple | set):
+        return ", ".join(_word(v) for v in value)
+    return str(value)
+
+
+def _batch(gx: Any, frame: pd.DataFrame) -> Any:
+    from great_expectations.data_context.types.base import ProgressBarsConfig  # noqa: PLC0415 - slow import
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
+    asset = context.data_sources.add_pandas("lakehouse").add_dataframe_asset("table")
+    return asset.add_batch_definition_whole_dataframe("night").get_batch(
+        batch_parameters={"dataframe": frame}
+    )
+
+
+@cache
+def _great_expectations() -> tuple[Any, Any]:
+    """Import Great Expectations quietly; return the module and a lookup of expectation classes."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    # Under Airflow's structured logging it would print hundreds of lines while it registers functions.
+    for name in ("great_expectations", "great_expectations._docs_decorators"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import great_expectations as gx  # noqa: PLC0415 - 5 s, see the module's docstring
+        from great_expectations.expectations.registry import (  # noqa: PLC0415 - the same
+            get_expectation_impl,
+        )
+
+        import zsds_tasks.lakehouse.gx_relations  # noqa: F401, PLC0415 - registers our expectation
+
+    return gx, get_expectation_impl

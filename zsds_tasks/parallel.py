@@ -1,0 +1,166 @@
+"""Map a function over many inputs on every core: the one place that knows Ray.
+
+One worker means a plain loop in this process (debuggers, tests, notebooks). Otherwise a cluster is joined by
+its address, or a local one is started for the life of this process. Every worker computes with one thread (a
+cluster that is joined must have been started with `ONE_THREAD` in its environment, as ours are: asking for
+it per job costs 5 s), and no more than a few inputs per worker are in flight, so that memory is bounded by
+what a worker needs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from zsds_tasks.errors import TransientError
+from zsds_tasks.settings import Settings, load_settings
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+IN_FLIGHT_PER_WORKER = 2
+ONE_THREAD = dict.fromkeys(
+    (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+    ),
+    "1",
+)
+
+
+def worker_count(settings: Settings | None = None) -> int:
+    """Return how many workers to use: the setting, or one per core this process may run on."""
+    settings = settings or load_settings()
+    return settings.workers or len(os.sched_getaffinity(0))
+
+
+def map_ordered(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int | None = None,
+    settings: Settings | None = None,
+) -> Iterator[Result]:
+    """Apply `function` to each item on many cores; yield the results in the order of the items.
+
+    Parameters
+    ----------
+    function : callable
+        Importable by name and picklable with its bound arguments (a plain function or a `functools.partial`).
+    items : iterable
+        Small, picklable inputs: identifiers and paths, not pixels. Consumed lazily.
+    workers : int, optional
+        How many at once; default `worker_count`. One means a loop in this process.
+    settings : Settings, optional
+        Default: the environment's.
+
+    Yields
+    ------
+    object
+        ``function(item)``.
+
+    Raises
+    ------
+    TransientError
+        If a worker died (killed, out of memory) more often than its retry allows.
+    Exception
+        Whatever `function` raised, with its own type.
+    """
+    settings = settings or load_settings()
+    count = workers or worker_count(settings)
+    if count == 1:
+        for item in items:
+            yield function(item)
+        return
+    yield from _map_on_ray(function, items, count, settings)
+
+
+def _map_on_ray(
+    function: Callable[[Item], Result], items: Iterable[Item], count: int, settings: Settings
+) -> Iterator[Result]:
+    import ray  # noqa: PLC0415 - a second of import that a one-worker run need not pay
+
+    _join_cluster(ray, settings)
+    remote = ray.remote(num_cpus=1, max_retries=1)(_call)
+    shared = ray.put(function)
+    pending: deque[Any] = deque()
+    source = iter(items)
+    exhausted = False
+    try:
+        while pending or not exhausted:
+            while not exhausted and len(pending) < count * IN_FLIGHT_PER_WORKER:
+                try:
+                    pending.append(remote.remote(shared, next(source)))
+                except StopIteration:
+                    exhausted = True
+            if pending:
+                yield _result(ray, pending.popleft())
+    finally:
+        for reference in pending:
+            ray.cancel(reference, force=False)
+
+
+def _call(function: Callable[[Item], Result], item: Item) -> Result:
+    return function(item)
+
+
+def _result(ray: Any, reference: Any) -> Any:
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        cause = getattr(error, "cause", None)
+        raise (cause if isinstance(cause, Exception) else error) from error
+    except (
+        ray.exceptions.WorkerCrashedError,
+        ray.exceptions.OutOfMemoryError,
+        ray.exceptions.NodeDiedError,
+    ) as error:
+        raise TransientError(
+            f"a parallel worker died: {type(error).__name__}",
+            remedy="run again; if it repeats, lower ZSDS_WORKERS so that each has more memory",
+        ) from error
+
+
+def _join_cluster(ray: Any, settings: Settings) -> None:
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's future default, asked for now: it stops a warning about accelerator variables.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    common: dict[str, Any] = {
+        "logging_level": logging.WARNING,
+        "log_to_driver": False,
+    }
+    try:
+        if settings.ray_address:
+            ray.init(address=settings.ray_address, **common)
+        else:
+            with _environment(ONE_THREAD):  # inherited by the workers of the cluster that starts here
+                ray.init("local", num_cpus=worker_count(settings), include_dashboard=False, **common)
+    except (ConnectionError, ray.exceptions.RaySystemError) as error:
+        raise TransientError(
+            f"cannot join the Ray cluster: {error}",
+            subject=settings.ray_address or "local Ray",
+            remedy="start it (`make up` does) or unset ZSDS_RAY_ADDRESS to use a local one",
+        ) from error
+
+
+@contextmanager
+def _environment(changes: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,41 @@
+"""Numbers of simulated objects: family, place in the sky and running number in one 64-bit integer.
+
+Computed from where an object was made, so that every process that meets it gives it the same number.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+CELL_BITS = 32
+RUNNING_BITS = 24
+
+
+class Family(IntEnum):
+    """Who made an object."""
+
+    STAR = 1
+    BRIGHT_STAR = 2
+    PLANTED_STAR = 3
+    GALAXY = 4
+    SUPERNOVA = 5
+    TRANSIENT = 6
+    ASTEROID = 7
+    FAST_ASTEROID = 8
+    SATELLITE = 9
+
+
+def object_ids(family: Family, cell: int, count: int) -> NDArray[np.int64]:
+    """Return the numbers of the first `count` objects of a family in a cell (HEALPix tile, field, night)."""
+    if not (0 <= cell < 1 << CELL_BITS and 0 <= count <= 1 << RUNNING_BITS):
+        raise ValueError(f"cell {cell} or count {count} does not fit an object number")
+    first = ((int(family) << CELL_BITS) + cell) << RUNNING_BITS
+    return first + np.arange(count, dtype=np.int64)
+
+
+def family_of(object_id: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the `Family` codes of objects."""
+    return object_id >> (CELL_BITS + RUNNING_BITS)
