@@ -35,4 +35,4 @@ def ingest() -> None:
     ingest_raw()
 
 
-ingest()
+ingest_dag = ingest()

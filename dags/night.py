@@ -73,7 +73,7 @@ def night() -> None:
         return score.score_night(_night())
 
     # The report is written whatever the checks say: it is where a failed night is read.
-    @task(trigger_rule="none_skipped")
+    @task(trigger_rule="all_done")
     @step
     def write_report() -> str:
         """Write the night's report."""
@@ -89,4 +89,4 @@ def night() -> None:
     [checked, scored] >> write_report()
 
 
-night()
+night_dag = night()

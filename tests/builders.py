@@ -2,7 +2,9 @@
 
 import dataclasses
 import datetime as dt
+import hashlib
 import io
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,13 @@ import numpy as np
 from astropy.io import fits
 from astropy.io.fits.hdu.base import _ValidHDU
 
+from zsds_tasks.lakehouse import Lakehouse, open_lakehouse
+from zsds_tasks.lakehouse.storage import TEMPORARY_SUFFIX
 from zsds_tasks.science.raw import RawRules, VerificationConfig
+from zsds_tasks.settings import Settings
 from zsds_tasks.sky.horizon import Observer, airmass, horizontal
+from zsds_tasks.steps.incoming import LOCK_NAME, IncomingConfig
+from zsds_tasks.steps.raw import IngestSummary, RawConfig, ingest
 from zsds_tasks.survey.camera import Camera, load_camera
 from zsds_tasks.survey.fields import Field
 from zsds_tasks.survey.filenames import RawFileName
@@ -158,7 +165,8 @@ class FrameBuilder:
             "date_obs": _iso(start), "shutter_open": _iso(start), "obsjd": jd(start), "obsmjd": mjd(start),
             "shutter_closed": _iso(start + dt.timedelta(seconds=exptime)), "exptime": exptime,
             "telra": FIELD.ra + 0.002, "teldec": FIELD.dec - 0.002, "hour_angle": hour_angle,
-            "azimuth": azimuth, "elevation": altitude, "rotator": 0.1, "pixel_scale": self.camera.mosaic.pixel_scale_arcsec,
+            "azimuth": azimuth, "elevation": altitude, "rotator": 0.1,
+            "pixel_scale": self.camera.mosaic.pixel_scale_arcsec,
             "filter": "dark" if is_dark else self.survey.filter_by_code(name.filtercode).header,
             "fid": 0 if is_dark else self.survey.filter_by_code(name.filtercode).fid,
             "moonalt": -12.5, "moonillf": 0.73, "humidity": 31.0, "is_too": False,
@@ -195,3 +203,64 @@ class FrameBuilder:
 
 def _iso(instant: dt.datetime) -> str:
     return instant.strftime("%Y-%m-%dT%H:%M:%S.%f")
+
+
+@dataclasses.dataclass(frozen=True)
+class Installation:
+    """A tiny camera's own lakehouse and incoming folder."""
+
+    settings: Settings
+    lakehouse: Lakehouse
+    frames: FrameBuilder
+    config: RawConfig
+
+    @classmethod
+    def at(cls, folder: Path) -> "Installation":
+        settings = Settings(var=folder / "var", include=tiny_include(folder), camera="tiny", workers=1)
+        settings.incoming_folder.mkdir(parents=True)
+        config = RawConfig(incoming=IncomingConfig(settle_s=0.0))
+        frames = FrameBuilder.of("tiny", settings.include)
+        return cls(settings, open_lakehouse(settings), frames, config)
+
+    @property
+    def incoming(self) -> Path:
+        return self.settings.incoming_folder
+
+    def deliver(self, *files: tuple[str, bytes]) -> None:
+        for name, data in files:
+            (self.incoming / name).write_bytes(data)
+
+    def ingest(self, now: dt.datetime = NOW, **options: Any) -> IngestSummary:
+        options = {"config": self.config} | options
+        return ingest(self.lakehouse, self.settings, now, **options)
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        return self.lakehouse.table(table).read().to_pylist()
+
+    def delivered(self) -> list[str]:
+        return sorted(path.name for path in self.incoming.iterdir() if path.name != LOCK_NAME)
+
+    def stored(self, folder: str) -> dict[str, str]:
+        """Return path -> SHA-256 of every finished file under raw/ or quarantine/ (reasons left out)."""
+        storage = self.lakehouse.storage
+        paths = [entry.path for entry in storage.list(folder)]
+        return {
+            path: hashlib.sha256(storage.read_bytes(path)).hexdigest()
+            for path in paths
+            if not path.endswith((TEMPORARY_SUFFIX, ".json"))
+        }
+
+    def assert_sound(self) -> None:
+        """Every row has its file with its bytes, every file its row, every exposure its quadrants."""
+        quadrants, refused = self.rows("raw_quadrants"), self.rows("quarantine")
+        assert self.stored("raw") == {row["path"]: row["sha256"] for row in quadrants}
+        assert self.stored("quarantine") == {row["path"]: row["sha256"] for row in refused}
+        for row in refused:
+            reason = json.loads(self.lakehouse.storage.read_bytes(f"{row['path']}.json"))
+            assert (reason["code"], reason["sha256"]) == (row["code"], row["sha256"])
+        ccds: dict[int, set[int]] = {}
+        for row in quadrants:
+            ccds.setdefault(row["expid"], set()).add(row["ccdid"])
+        assert len(quadrants) == 4 * sum(len(found) for found in ccds.values())
+        exposures = {row["expid"]: row["n_ccds"] for row in self.rows("raw_exposures")}
+        assert exposures == {expid: len(found) for expid, found in ccds.items()}

@@ -1,4 +1,4 @@
-"""Rows and raw files of a small seeded night, written straight into a lakehouse: what ingest would have left."""
+"""Rows and raw files of a small seeded night, written into a lakehouse: what ingest would have left."""
 
 from __future__ import annotations
 
@@ -53,10 +53,12 @@ class Night:
                 lakehouse.table(name).merge(rows)
 
 
-def make_night(settings: Settings, plan: Plan = Plan(), *, pixels: bool = False) -> Night:  # noqa: B008 - frozen
+def make_night(settings: Settings, plan: Plan = Plan(), *, pixels: bool = False) -> Night:
     """Return a night; with `pixels`, the raw files of the science exposure in its middle too."""
     camera = load_camera(settings.camera, settings.include)
-    night = Night(camera, {name: [] for name in ("raw_exposures", "raw_quadrants", "raw_quality", "quarantine")})
+    night = Night(
+        camera, {name: [] for name in ("raw_exposures", "raw_quadrants", "raw_quality", "quarantine")}
+    )
     rng = np.random.default_rng(plan.seed)
     shots = _schedule(settings, camera, plan)
     science = [n for n, shot in enumerate(shots) if shot["imgtypecode"] == "o"]
@@ -86,21 +88,35 @@ def _schedule(settings: Settings, camera: Camera, plan: Plan) -> list[dict]:
     for n in range(plan.flats):
         led = survey.filters[n % 3].leds[0]
         add(
-            morning + dt.timedelta(minutes=30, seconds=40 * n), "f",
-            filter=survey.filters[n % 3], led=led, exptime=8.0,
+            morning + dt.timedelta(minutes=30, seconds=40 * n),
+            "f",
+            filter=survey.filters[n % 3],
+            led=led,
+            exptime=8.0,
         )
     pause = dt.timedelta(0)
     for n in range(plan.science):
         pause += dt.timedelta(minutes=47) if n == plan.science // 2 else dt.timedelta(0)
         where = grid.all_fields[(n // 2) % len(grid.all_fields)]
         add(
-            morning + dt.timedelta(hours=3, minutes=5.0 * n) + pause, "o", filter=survey.filters[n % 3],
-            exptime=30.0, field=where.id, ra=where.ra, dec=where.dec, programid=1 + n % 3,
+            morning + dt.timedelta(hours=3, minutes=5.0 * n) + pause,
+            "o",
+            filter=survey.filters[n % 3],
+            exptime=30.0,
+            field=where.id,
+            ra=where.ra,
+            dec=where.dec,
+            programid=1 + n % 3,
         )
     for n in range(plan.engineering):
         add(
-            morning + dt.timedelta(hours=2, minutes=20 + 3 * n), "c", filter=survey.filters[1],
-            exptime=5.0, programid=0, ra=20.0, dec=30.0,
+            morning + dt.timedelta(hours=2, minutes=20 + 3 * n),
+            "c",
+            filter=survey.filters[1],
+            exptime=5.0,
+            programid=0,
+            ra=20.0,
+            dec=30.0,
         )
     return sorted(shots, key=lambda shot: shot["start"])
 

@@ -108,16 +108,14 @@ def test_candids_and_references_of_real_alerts(real_data):
     import pyarrow.parquet as pq
 
     index = pq.read_table(real_data / "alerts" / "ztf_alerts_index_dev.parquet").to_pylist()
-    # The 1.x packets are prototypes from before the survey's zero: their night numbers are negative.
-    rows = [row for row in index if not row["schemavsn"].startswith("1.")]
-    assert len(rows) > 700
+    # The 1.x packets are prototypes from before the survey's zero: their night numbers are negative. Alerts
+    # that are not packets as issued have had their time changed by a broker's replay.
+    rows = [row for row in index if row["form"] == "packet" and not row["schemavsn"].startswith("1.")]
+    assert len(rows) > 500
     for row in rows:
         identifier = CandidateId.parse(row["candid"])
         assert int(identifier) == row["candid"]
         assert identifier.is_positive == row["isdiffpos"]
         assert int(identifier.product) == row["pid"]
         assert identifier.product.rcid == row["rcid"]
-        assert identifier.product.exposure.nid == row["nid"]
-        opened = from_mjd(row["jd"] - JD_OF_MJD_ZERO)
-        # jd is rounded: the exposure's fraction may come out one step off.
-        assert abs(ExposureId.of(opened, ZERO).fraction - identifier.product.exposure.fraction) <= 1
+        assert ExposureId.of(from_mjd(row["jd"] - JD_OF_MJD_ZERO), ZERO) == identifier.product.exposure

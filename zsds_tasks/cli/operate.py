@@ -13,6 +13,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands."""
     for command in (run, up, down, doctor):
         app.command()(command)
+    app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(airflow)
 
 
 def run(
@@ -90,3 +91,20 @@ def doctor() -> None:
     )
     if not all(f.ok for f in findings):
         raise typer.Exit(5)
+
+
+def airflow(context: typer.Context) -> None:
+    """Run Airflow's own command line on this installation, e.g. `zsds airflow backfill create --help`."""
+    import subprocess
+    import sys
+
+    from zsds_tasks.errors import NothingToDoError
+    from zsds_tasks.operations.installation import Installation
+    from zsds_tasks.operations.stack import Stack
+    from zsds_tasks.settings import load_settings
+
+    stack = Stack(Installation(load_settings()))
+    if not stack.is_up:
+        raise NothingToDoError("Airflow is not running", remedy="start it with `make up`")
+    done = subprocess.run([sys.executable, "-m", "airflow", *context.args], env=stack.environment(), check=False)
+    raise typer.Exit(done.returncode)

@@ -1,6 +1,6 @@
 """Run expectation suites on rows with Great Expectations 1.x, and return what they found as plain values.
 
-Great Expectations takes 5 s to import, so it is imported inside functions, and only where something is checked.
+Great Expectations takes 5 s to import: it is imported inside functions, only where something is checked.
 """
 
 from __future__ import annotations

@@ -79,7 +79,11 @@ def read_cone(
 
 
 def read_groups(
-    filesystem: pafs.FileSystem, path: str, wanted: pa.Schema, ranges: healpix.Integers
+    filesystem: pafs.FileSystem,
+    path: str,
+    wanted: pa.Schema,
+    ranges: healpix.Integers,
+    index_column: str = INDEX_COLUMN,
 ) -> pa.Table:
     """Return rows of a sorted file that lie in ranges of the spatial index, reading only their row groups.
 
@@ -91,6 +95,8 @@ def read_groups(
         Columns to return, the index among them; those the file lacks are null.
     ranges : numpy.ndarray (R, 2), int64
         Sorted, disjoint, half-open.
+    index_column : str
+        Holds the order-29 index.
 
     Returns
     -------
@@ -98,23 +104,24 @@ def read_groups(
     """
     with pq.ParquetFile(path, filesystem=filesystem) as file:
         footer = file.metadata
-        position = file.schema_arrow.get_field_index(INDEX_COLUMN)
-        # All columns before the index are flat or absent in our files; ask the footer all the same.
-        leaf = next(
-            n for n in range(position, footer.num_columns) if footer.schema.column(n).path == INDEX_COLUMN
-        )
-        statistics = [footer.row_group(g).column(leaf).statistics for g in range(footer.num_row_groups)]
-        groups = np.flatnonzero(
-            healpix.overlaps_ranges(
-                np.array([s.min for s in statistics], dtype=np.int64),
-                np.array([s.max for s in statistics], dtype=np.int64),
-                ranges,
-            )
-        )
+        paths = [footer.schema.column(leaf).path for leaf in range(footer.num_columns)]
+        leaf = paths.index(index_column)
+        bounds = np.array(
+            [_bounds(footer.row_group(group).column(leaf)) for group in range(footer.num_row_groups)],
+            dtype=np.int64,
+        ).reshape(-1, 2)
+        groups = np.flatnonzero(healpix.overlaps_ranges(bounds[:, 0], bounds[:, 1], ranges))
         present = [name for name in wanted.names if name in file.schema_arrow.names]
         rows = file.read_row_groups(groups.tolist(), columns=present, use_threads=False)
     for field in wanted:
         if field.name not in present:
             rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
     rows = rows.select(wanted.names).cast(wanted)
-    return rows.filter(pa.array(healpix.in_ranges(rows.column(INDEX_COLUMN).to_numpy(), ranges)))
+    return rows.filter(pa.array(healpix.in_ranges(rows.column(index_column).to_numpy(), ranges)))
+
+
+def _bounds(chunk: pq.ColumnChunkMetaData) -> tuple[int, int]:
+    statistics = chunk.statistics
+    if statistics is None or not statistics.has_min_max:
+        return 0, healpix.SKY_RANGE
+    return int(statistics.min), int(statistics.max)

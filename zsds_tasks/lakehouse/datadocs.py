@@ -1,7 +1,7 @@
 """Data Docs: what was expected of each table and what was found, as a static site that needs no network.
 
-Great Expectations' own renderer loads its styles from the network, so these pages are ours. They hold the same:
-an index of suites, one page per table with every expectation, and the results as JSON.
+Great Expectations' own renderer loads its styles from the network, so these pages are ours. They hold the
+same: an index of suites, one page per table with every expectation, and the results as JSON.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _tone_of(check: TableCheck) -> str:
 
 
 def _case(finding: Finding, where: str = "") -> str:
-    place = f' <code>{escape(where)}</code>' if where else ""
+    place = f" <code>{escape(where)}</code>" if where else ""
     text = (
         f"<h3>{status_tag(finding)}{place} {escape(finding.expected.description)}</h3>"
         f'<p class="note">{escape(finding.observed or "")} (<code>{escape(finding.expected.type)}</code>)</p>'

@@ -94,12 +94,23 @@ def open_delta(location: Location, *, version: int | datetime | None = None) -> 
             return None
         if version is not None:
             try:
-                table.load_as_version(version)
-            except DeltaError as error:
+                table.load_as_version(_version_at(table, version))
+            except (DeltaError, ValueError) as error:
                 raise ConfigurationError(
                     f"there is no version {version}", subject=uri, remedy="see `zsds table history`"
                 ) from error
         return table
+
+
+def _version_at(table: DeltaTable, version: int | datetime) -> int:
+    """Return the version that was newest at a moment, by the commits' own clocks.
+
+    deltalake goes by the times of the log's files, which a copy changes and S3 rounds to seconds.
+    """
+    if isinstance(version, int):
+        return version
+    moment = version.timestamp() * 1000
+    return int(max(entry["version"] for entry in table.history() if entry["timestamp"] <= moment))
 
 
 def create_delta(location: Location) -> None:

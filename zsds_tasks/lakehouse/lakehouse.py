@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zsds_tasks.lakehouse.connection import open_storage
+from zsds_tasks.lakehouse.publish import PublishedCatalog, publish
 from zsds_tasks.lakehouse.tables import Table
 from zsds_tasks.products.tables import TableDeclaration, list_tables, load_table
 from zsds_tasks.settings import Settings, load_settings
@@ -40,6 +41,10 @@ class Lakehouse:
         if isinstance(declared, str):
             declared = load_table(declared, self.include)
         return Table(self.storage, declared)
+
+    def publish(self, name: str) -> PublishedCatalog:
+        """Publish a table to HATS; see `zsds_tasks.lakehouse.publish.publish`."""
+        return publish(self.table(name))
 
     def tables(self) -> list[Table]:
         """Return every declared table, written or not."""

@@ -1,7 +1,7 @@
 """Relations between the columns of a row, written as text in an expectation suite and judged column-wise.
 
-A relation looks like ``rcid == 4 * (ccdid - 1) + qid - 1``. Names are columns or constants; the grammar is the
-small part of Python's that `_NODES` lists, so that a suite can say what is right but can never do anything.
+A relation looks like ``rcid == 4 * (ccdid - 1) + qid - 1``. Names are columns or constants; the grammar is
+the small part of Python's that `_NODES` lists, so that a suite can say what is right but never do anything.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any
 
 import numpy as np
@@ -59,13 +59,13 @@ _NODES = (
 
 
 def _mjd(times: pd.Series) -> pd.Series:
-    """Modified Julian Date (UTC days) of timestamps."""
+    """Return the Modified Julian Dates (UTC days) of timestamps."""
     microseconds = times.astype("datetime64[us, UTC]").astype("int64").where(times.notna())
     return microseconds / _MICROSECONDS_PER_DAY + _UNIX_EPOCH_MJD
 
 
 def _separation(ra1: Any, dec1: Any, ra2: Any, dec2: Any) -> Any:
-    """Angle between two directions, degrees in and out; haversine, exact for small angles."""
+    """Return the angle between two directions, degrees in and out; haversine, exact for small angles."""
     a1, d1, a2, d2 = (np.radians(x) for x in (ra1, dec1, ra2, dec2))
     h = np.sin((d2 - d1) / 2) ** 2 + np.cos(d1) * np.cos(d2) * np.sin((a2 - a1) / 2) ** 2
     return np.degrees(2 * np.arcsin(np.sqrt(np.clip(h, 0, 1))))
@@ -157,7 +157,7 @@ def holds(text: str, frame: pd.DataFrame, constants: Mapping[str, Any]) -> pd.Se
     result = _Evaluation(text, frame, constants).of(parse_relation(text).body)
     if not isinstance(result, pd.Series):
         return pd.Series(bool(result), index=frame.index, dtype=bool)
-    return result.astype("boolean").fillna(False).astype(bool)  # noqa: FBT003 - the value, not a flag
+    return result.astype("boolean").fillna(False).astype(bool)
 
 
 class _Evaluation:
@@ -168,7 +168,7 @@ class _Evaluation:
         self._frame = frame
         self._constants = constants
 
-    def of(self, node: ast.AST) -> Any:
+    def of(self, node: ast.AST) -> Any:  # noqa: PLR0911 - one return per kind of node
         match node:
             case ast.Constant():
                 return node.value
@@ -181,18 +181,13 @@ class _Evaluation:
             case ast.UnaryOp():
                 value = self.of(node.operand)
                 return -value if isinstance(node.op, ast.USub) else ~_logical(value)
-            case ast.BoolOp():
-                parts = [_logical(self.of(value)) for value in node.values]
-                combine = operator.and_ if isinstance(node.op, ast.And) else operator.or_
-                result = parts[0]
-                for part in parts[1:]:
-                    result = combine(result, part)
-                return result
+            case ast.BoolOp(op=op, values=values):
+                combine = operator.and_ if isinstance(op, ast.And) else operator.or_
+                return reduce(combine, [_logical(self.of(value)) for value in values])
             case ast.Compare():
                 return self._compare(node)
-            case ast.Call():
-                assert isinstance(node.func, ast.Name)  # noqa: S101 - parse_relation checked it; for mypy
-                return FUNCTIONS[node.func.id](*(self.of(argument) for argument in node.args))
+            case ast.Call(func=ast.Name(id=name), args=arguments):
+                return FUNCTIONS[name](*(self.of(argument) for argument in arguments))
         raise DeclarationError(f"cannot judge {type(node).__name__}", subject=self._text)
 
     def _compare(self, node: ast.Compare) -> Any:

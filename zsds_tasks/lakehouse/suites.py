@@ -61,7 +61,7 @@ class Expected(Declaration):
 class Lookup(Declaration):
     """A column added to the rows before they are judged, from the rows of another table (or of the same).
 
-    Without `take` it counts the rows that agree in `by`; with it, it takes that column of the one row that does.
+    Without `take` it counts the rows that agree in `by`; with it, it takes that column of the row that does.
     """
 
     column: str
@@ -181,9 +181,7 @@ def _of_column(column: ColumnDeclaration) -> list[dict[str, Any]]:
     if column.values is not None:
         words = f"{name} is one of {', '.join(map(str, column.values))}"
         expected.append(
-            _declared(
-                "expect_column_values_to_be_in_set", words, column=name, value_set=list(column.values)
-            )
+            _declared("expect_column_values_to_be_in_set", words, column=name, value_set=list(column.values))
         )
     if column.pattern is not None:
         words = f"{name} has the form {column.pattern}"

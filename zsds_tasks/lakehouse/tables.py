@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from zsds_tasks.errors import TransientError, UnusableInputError
-from zsds_tasks.lakehouse import delta, evolution, layout, paths
+from zsds_tasks.lakehouse import delta, evolution, layout, paths, upkeep
 from zsds_tasks.lakehouse.changes import plan_change
 from zsds_tasks.lakehouse.cones import read_cone
 from zsds_tasks.lakehouse.identity import refuse_doubled_keys
@@ -219,6 +219,18 @@ class Table:
     def delete(self, where: Where) -> Commit:
         """Delete all rows that meet conditions, in one commit."""
         return self._change("delete", empty(self.declaration), where)
+
+    def compact(self) -> Commit:
+        """Give each pixel one file; see `upkeep.compact`."""
+        return upkeep.compact(self.location)
+
+    def repartition(self) -> Commit:
+        """Split pixels that are too full; see `upkeep.repartition`."""
+        return upkeep.repartition(self.location)
+
+    def vacuum(self, retention_hours: float = 168.0) -> list[str]:
+        """Delete files no recent version needs; see `upkeep.vacuum`."""
+        return upkeep.vacuum(self.location, retention_hours)
 
     def _change(
         self, operation: str, rows: pa.Table | Sequence[Mapping[str, Any]], where: Where | None

@@ -72,9 +72,8 @@ def _python(_: Settings) -> Iterator[Finding]:
 
 def _packages(_: Settings) -> Iterator[Finding]:
     wrong = []
-    locked = dict(
-        line.strip().split("==") for line in (REPOSITORY / "requirements.txt").open() if "==" in line
-    )
+    lines = (REPOSITORY / "requirements.txt").read_text().splitlines()
+    locked = dict(line.strip().split("==") for line in lines if "==" in line)
     for name, version in locked.items():
         try:
             installed = importlib.metadata.version(name)

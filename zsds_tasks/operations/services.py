@@ -7,8 +7,8 @@ the system has given to someone else since does not match, and is left alone.
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -51,18 +51,19 @@ class Service:
         """Start the process in a session of its own, unless it runs already."""
         if self.process() is not None:
             return
-        with self.log.open("ab") as log:
-            child = subprocess.Popen(
+        # posix_spawn rather than Popen: the child is meant to outlive this process and its object.
+        with self.log.open("ab") as log, Path(os.devnull).open("rb") as nothing:
+            streams = ((nothing, 0), (log, 1), (log, 2))
+            pid = os.posix_spawnp(
+                command[0],
                 list(command),
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+                environment,
+                file_actions=[(os.POSIX_SPAWN_DUP2, stream.fileno(), number) for stream, number in streams],
+                setsid=True,
             )
-        started = psutil.Process(child.pid).create_time()
+        started = psutil.Process(pid).create_time()
         temporary = self.record.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"pid": child.pid, "started": started, "command": list(command)}))
+        temporary.write_text(json.dumps({"pid": pid, "started": started, "command": list(command)}))
         temporary.replace(self.record)
 
     def process(self) -> psutil.Process | None:

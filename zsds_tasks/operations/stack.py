@@ -68,7 +68,7 @@ class Stack:
         self.stop()  # what is left of a stack that died half way
         ports = {"airflow": free_port(), "ray": free_port(*RAY_PORTS)}
         self._state.write_text(json.dumps(ports))
-        environment = self.installation.environment(ports["airflow"], self.ray_address)
+        environment = self.environment()
         say("starting Ray")
         self._service(RAY).start(_ray_command(ports["ray"]), environment | ONE_THREAD)
         say("preparing Airflow's database")
@@ -79,6 +79,10 @@ class Stack:
                 [sys.executable, "-m", "airflow", part, *options], environment
             )
         return True
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which Airflow's own command line acts on this stack."""
+        return self.installation.environment(self._ports()["airflow"], self.ray_address)
 
     def wait(self) -> AirflowApi:
         """Wait until Airflow is healthy and its pools exist; return a logged-in client."""

@@ -37,7 +37,7 @@ def _fill(data: NDArray[np.uint8], position: int, end: int, held: int, n_held: i
     cache=True,
     nogil=True,
 )
-def decode_tile(  # noqa: C901, PLR0917 - one loop over a bit stream, in the order of the format
+def decode_tile(  # noqa: C901 - one loop over a bit stream, in the order of the format
     data: NDArray[np.uint8], start: int, end: int, count: int, block: int, out: NDArray[np.uint16]
 ) -> int:
     """Decode one tile; return how many pixels could be decoded.
@@ -102,7 +102,7 @@ def decode_tile(  # noqa: C901, PLR0917 - one loop over a bit stream, in the ord
     cache=True,
     nogil=True,
 )
-def decode_tiles(  # noqa: PLR0917 - a kernel takes numbers and arrays only
+def decode_tiles(
     data: NDArray[np.uint8],
     starts: NDArray[np.int64],
     ends: NDArray[np.int64],

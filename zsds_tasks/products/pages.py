@@ -1,4 +1,4 @@
-"""The house style of HTML pages: one self-contained file, light and dark, printable, nothing from the network."""
+"""The house style of HTML pages: self-contained, light and dark, printable, nothing from the network."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ STYLE = """
   color-scheme: light dark;
   --paper: #f6f7f9; --card: #ffffff; --ink: #16202c; --soft: #566375; --faint: #8b97a6; --line: #dde3ea;
   --accent: #2456c7; --good: #14784a; --good-bg: #e3f4ea; --warn: #8f5a00; --warn-bg: #fdf0d5;
-  --bad: #b3261e; --bad-bg: #fce4e2; --zg: #1f9d63; --zr: #d9412f; --zi: #8e44ad; --flat: #d99a17;
-  --bias: #6b7a8c; --other: #2d8fb3; --night: #1b2a4a; --moon: #c99700; --shadow: 0 1px 2px #1018280f, 0 1px 6px #1018280a;
+  --bad: #b3261e; --bad-bg: #fce4e2; --zg: #1fa567; --zr: #e0503e; --zi: #9a5cc4; --flat: #d99a17;
+  --bias: #7b8a9d; --other: #2d8fb3; --night: #14203c; --moon: #e3b52c;
+    --shadow: 0 1px 2px #1018280f, 0 1px 6px #1018280a;
 }
 @media (prefers-color-scheme: dark) {
   :root {
@@ -27,43 +28,57 @@ STYLE = """
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; scroll-behavior: smooth; }
 body { margin: 0; background: var(--paper); color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif; }
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans",
+    sans-serif; }
 main { max-width: 1180px; margin: 0 auto; padding: 40px 28px 64px; }
 h1 { font-size: 34px; line-height: 1.2; letter-spacing: -.02em; margin: 4px 0 10px; font-weight: 680; }
 h2 { font-size: 21px; letter-spacing: -.01em; margin: 0 0 4px; font-weight: 650; }
 h3 { font-size: 15px; margin: 0 0 8px; font-weight: 620; }
 p { margin: 0 0 12px; max-width: 78ch; } p.lead { font-size: 19px; line-height: 1.5; color: var(--soft); }
-.over { font-size: 13px; letter-spacing: .07em; text-transform: uppercase; color: var(--soft); font-weight: 600; }
-.note { color: var(--soft); font-size: 14.5px; } .empty { color: var(--soft); font-style: italic; margin: 8px 0 0; }
+.over { font-size: 13px; letter-spacing: .07em; text-transform: uppercase; color: var(--soft);
+  font-weight: 600; }
+.note { color: var(--soft); font-size: 14.5px; } .empty { color: var(--soft); font-style: italic;
+  margin: 8px 0 0; }
 a { color: var(--accent); text-decoration-thickness: 1px; text-underline-offset: 2px; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 24px 26px;
   margin: 22px 0 0; box-shadow: var(--shadow); }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(196px, 1fr)); gap: 14px; margin: 26px 0 0; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 16px 18px 14px;
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(196px, 1fr)); gap: 14px;
+  margin: 26px 0 0; }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: 14px;
+  padding: 16px 18px 14px;
   box-shadow: var(--shadow); }
 .card b { display: block; font-size: 30px; line-height: 1.15; letter-spacing: -.02em; font-weight: 660;
   font-variant-numeric: tabular-nums; }
-.card .label { color: var(--soft); font-size: 14px; font-weight: 560; } .card .sub { color: var(--soft); font-size: 13px; }
-.card.good b { color: var(--good); } .card.warn b { color: var(--warn); } .card.bad b { color: var(--bad); }
-.tag { display: inline-block; border-radius: 999px; padding: 1px 10px; font-size: 12.5px; font-weight: 620;
+.card .label { color: var(--soft); font-size: 14px; font-weight: 560; }
+  .card .sub { color: var(--soft); font-size: 13px; }
+.card.good b { color: var(--good); } .card.warn b { color: var(--warn); }
+  .card.bad b { color: var(--bad); }
+.tag { display: inline-block; border-radius: 999px; padding: 1px 10px; font-size: 12.5px;
+  font-weight: 620;
   white-space: nowrap; background: var(--line); color: var(--ink); }
-.tag.good { background: var(--good-bg); color: var(--good); } .tag.warn { background: var(--warn-bg); color: var(--warn); }
+.tag.good { background: var(--good-bg); color: var(--good); } .tag.warn { background: var(--warn-bg);
+  color: var(--warn); }
 .tag.bad { background: var(--bad-bg); color: var(--bad); }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 14.5px; margin: 10px 0 2px; }
-th { text-align: left; font-weight: 600; color: var(--soft); font-size: 13px; border-bottom: 1px solid var(--line);
+th { text-align: left; font-weight: 600; color: var(--soft); font-size: 13px;
+  border-bottom: 1px solid var(--line);
   padding: 6px 14px 6px 0; vertical-align: bottom; }
 td { padding: 8px 14px 8px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-tr:last-child td { border-bottom: 0; } th.n, td.n { text-align: right; font-variant-numeric: tabular-nums; }
+tr:last-child td { border-bottom: 0; } th.n, td.n { text-align: right;
+  font-variant-numeric: tabular-nums; white-space: nowrap; }
+td > a > code { white-space: nowrap; }
 code, .mono { font: 13px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
   overflow-wrap: anywhere; }
 details { border-top: 1px solid var(--line); padding: 12px 0 2px; margin-top: 12px; }
 .case { border-top: 1px solid var(--line); padding: 14px 0 4px; margin-top: 12px; }
 summary { cursor: pointer; font-weight: 600; color: var(--soft); }
 svg { display: block; width: 100%; height: auto; } svg text { font-family: inherit; fill: var(--soft); }
-figure { margin: 14px 0 0; } figcaption { color: var(--soft); font-size: 14px; margin-top: 10px; max-width: 90ch; }
+figure { margin: 14px 0 0; } figcaption { color: var(--soft); font-size: 14px; margin-top: 10px;
+  max-width: 90ch; }
 img { display: block; max-width: 100%; height: auto; border-radius: 10px; }
-.legend { display: flex; flex-wrap: wrap; gap: 6px 18px; font-size: 13.5px; color: var(--soft); margin: 12px 0 0; }
+.legend { display: flex; flex-wrap: wrap; gap: 6px 18px; font-size: 13.5px; color: var(--soft);
+  margin: 12px 0 0; }
 .legend i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 6px; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 22px; }
 .pair > figure { min-width: 0; }
@@ -71,8 +86,10 @@ footer { color: var(--soft); font-size: 13.5px; margin: 30px 4px 0; }
 @media (max-width: 700px) { main { padding: 22px 14px 40px; } section { padding: 18px 16px; }
   h1 { font-size: 27px; } .pair { grid-template-columns: 1fr; } }
 @media print {
-  :root { color-scheme: light; } body { background: #fff; font-size: 12px; } main { max-width: none; padding: 0; }
-  section, .card { box-shadow: none; break-inside: avoid; } .cards { grid-template-columns: repeat(5, 1fr); }
+  :root { color-scheme: light; } body { background: #fff; font-size: 12px; } main { max-width: none;
+    padding: 0; }
+  section, .card { box-shadow: none; break-inside: avoid; }
+    .cards { grid-template-columns: repeat(5, 1fr); }
   a { color: inherit; text-decoration: none; }
 }
 """
@@ -111,9 +128,13 @@ def section(heading: str, body: str, *, note: str = "", anchor: str = "") -> str
 def card(value: str, label: str, sub: str = "", tone: str = "") -> str:
     """Return one number with its label; tone is ``good``, ``warn``, ``bad`` or empty."""
     below = f'<div class="sub">{escape(sub)}</div>' if sub else ""
-    return (
-        f'<div class="card {tone}"><div class="label">{escape(label)}</div><b>{escape(value)}</b>{below}</div>'
-    )
+    above = f'<div class="label">{escape(label)}</div>'
+    return f'<div class="card {tone}">{above}<b>{escape(value)}</b>{below}</div>'
+
+
+def nothing(words: str) -> str:
+    """Return the sentence that stands where there is nothing to show."""
+    return f'<p class="empty">{escape(words)}</p>'
 
 
 def tag(text: str, tone: str = "") -> str:
@@ -121,9 +142,7 @@ def tag(text: str, tone: str = "") -> str:
     return f'<span class="tag {tone}">{escape(text)}</span>'
 
 
-def table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Sequence[int] = ()
-) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Sequence[int] = ()) -> str:
     """Return a table whose cells are HTML already; columns named by number in `numeric` align right."""
 
     def cell(element: str, number: int, content: str) -> str:

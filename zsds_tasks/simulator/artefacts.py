@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pyarrow as pa
 
+from zsds_tasks.simulator.detector import BAD_KINDS, DetectorConfig, bad_pixels
 from zsds_tasks.simulator.optics import quadrant_origin
 from zsds_tasks.survey.camera import Camera, rcid_of
 
@@ -27,14 +28,23 @@ ARTEFACT_SCHEMA = pa.schema(
         pa.field("electrons", pa.float64(), nullable=False),
     ]
 )
+DEFECT_SCHEMA = pa.schema(
+    [
+        pa.field("rcid", pa.int16(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("x", pa.int32(), nullable=False),
+        pa.field("y", pa.int32(), nullable=False),
+        pa.field("value", pa.float64(), nullable=False),
+    ]
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Artefact:
     """One artefact on one CCD; (column, row) are FITS 1-based on the CCD.
 
-    `radius` is a disc's radius or a trail's half width, pixels; `electrons` what it adds (of a defect: its
-    response, or electrons per second if hot; of a bleed: the number of pixels).
+    `radius` is a disc's radius or a trail's half width, pixels; `electrons` what it adds (of a bleed: the
+    number of full pixels).
     """
 
     expid: int
@@ -116,6 +126,21 @@ def artefact_table(camera: Camera, artefacts: list[Artefact]) -> pa.Table:
     """Return the truth rows of artefacts."""
     rows = [row for artefact in artefacts for row in artefact.rows(camera)]
     return pa.Table.from_pylist(rows, schema=ARTEFACT_SCHEMA)
+
+
+def defect_table(camera: Camera, config: DetectorConfig, seed: int) -> pa.Table:
+    """Return the defects of every readout channel, FITS 1-based; see `detector.BadPixels`."""
+    rows = []
+    for ccdid in camera.ccdids:
+        bad = bad_pixels(camera, config, seed, ccdid)
+        for row, column, kind, value in zip(bad.row, bad.column, bad.kind, bad.value, strict=True):
+            for qid in range(1, 5):
+                x0, y0 = quadrant_origin(camera, qid)
+                x, y = int(column) + 1 - x0, int(row) + 1 - y0
+                if 1 <= x <= camera.quadrant.nx and 1 <= y <= camera.quadrant.ny:
+                    defect = {"rcid": rcid_of(ccdid, qid), "kind": BAD_KINDS[kind], "x": x, "y": y}
+                    rows.append(defect | {"value": float(value)})
+    return pa.Table.from_pylist(rows, schema=DEFECT_SCHEMA)
 
 
 def cut_to_box(ends: tuple[Point, Point], size: Point) -> tuple[Point, Point] | None:

@@ -1,4 +1,4 @@
-"""Asteroids from orbits: a main belt, near-Earth objects, and each night some that pass the field close by."""
+"""Asteroids from orbits: a main belt, near-Earth objects, and each night some that streak by."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def population(config: AsteroidsConfig, seed: int) -> Asteroids:
     parts, first = [], 0
     for name, belt in (("main belt", config.main_belt), ("near earth", config.near_earth)):
         random = generator(seed, "asteroids", name)
-        identity = object_ids(Family.ASTEROID, 0, first + belt.count)[first:]
+        identity = object_ids(Family.ASTEROID, 0, belt.count, start=first)
         parts.append(_dress(config, random, identity, _belt_orbits(belt, config, random)))
         first += belt.count
     return Asteroids.concatenate(parts)
@@ -160,8 +160,9 @@ def fast_asteroids(
 ) -> Asteroids:
     """Return bodies that streak through exposures of this night: orbits found backward from what is seen.
 
-    A place on a detector, a distance of hundredths of an au and an angular rate make a topocentric state; with
-    the Earth's it becomes a heliocentric one, kept if it is an ellipse that a near-Earth object may have.
+    A place on a detector, a distance of hundredths of an au and an angular rate make a topocentric state;
+    with the Earth's it becomes a heliocentric one, kept if it is an ellipse that a near-Earth object may
+    have.
     """
     science = [e for e in exposures if e.is_sky and not e.is_engineering]
     random = generator(seed, "fast asteroids", camera.name, night)
@@ -252,13 +253,13 @@ def _dress(
     count = len(orbits)
     types = np.array(config.types)
     which = random.choice(len(types), count, p=types[:, 0] / types[:, 0].sum())
-    log_hours = np.log(config.rotation_hours)
+    shortest, longest = np.log(config.rotation_hours)
     return Asteroids(
         object_id=identity,
         orbits=orbits,
         is_known=random.random(count) < config.known_fraction,
         colours=types[which, 1:].T + random.normal(0.0, 0.03, (3, count)),
-        period_hours=np.exp(random.uniform(*log_hours, count)),
+        period_hours=np.exp(random.uniform(shortest, longest, count)),
         amplitude_mag=random.uniform(*config.rotation_amplitude, count),
         phase=random.random(count),
     )

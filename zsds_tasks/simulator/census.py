@@ -7,13 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zsds_tasks.simulator.configuration import SimulatorConfig
 from zsds_tasks.simulator.galaxies import Galaxies
-from zsds_tasks.simulator.scene import SceneMaker, bright_field, event_field, galaxy_field, star_field, tiles_in
+from zsds_tasks.simulator.scene import (
+    SceneMaker,
+    bright_field,
+    event_field,
+    galaxy_field,
+    star_field,
+    tiles_in,
+)
 from zsds_tasks.simulator.schedule import Site
 from zsds_tasks.simulator.stars import Stars, planted_stars
-from zsds_tasks.simulator.transients import Events, season_of
+from zsds_tasks.simulator.transients import Events, event_mags, season_of
 from zsds_tasks.simulator.variables import Variability
 from zsds_tasks.sky.tangent import separation_deg
 
@@ -47,7 +55,7 @@ def take_census(
     Parameters
     ----------
     mjd : float
-        Transients are those of the seasons around this instant.
+        Transients are those that shine within half a day of this instant.
     """
     radius = camera_radius_deg(site)
     order, bright_order = config.stars.tile_order, config.stars.bright_tile_order
@@ -61,29 +69,44 @@ def take_census(
     for stars, variability in fields:
         curves.append(dataclasses.replace(variability, row=variability.row + first))
         first += len(stars)
-    stars = Stars.concatenate([stars for stars, _ in fields] + [_near(b, centres, radius) for b in bright])
-    events = [event_field(config, seed, t, n) for t in tiles for n in range(season - 4, season + 2)]
+    stars = Stars.concatenate([*(stars for stars, _ in fields), *bright])
+    inside = _near(stars, centres, radius)
+    galaxies = Galaxies.concatenate([galaxy_field(config, seed, tile) for tile in tiles])
+    seasons = range(season - 4, season + 2)
+    events = Events.concatenate([event_field(config, seed, t, n) for t in tiles for n in seasons])
+    shining = [np.isfinite(event_mags(config.transients, events, mjd + half)[1]) for half in (-0.5, 0.5)]
     return Census(
-        stars=stars,
-        variability=_join(curves),
-        galaxies=Galaxies.concatenate([galaxy_field(config, seed, tile) for tile in tiles]),
-        events=Events.concatenate(events),
+        stars=stars.take(inside),
+        variability=_keep(_join(curves), inside),
+        galaxies=galaxies.take(_near(galaxies, centres, radius)),
+        events=events.take(_near(events, centres, radius) & (shining[0] | shining[1])),
     )
 
 
 def fields_of(maker: SceneMaker, numbers: Sequence[int]) -> list[tuple[float, float]]:
-    """Return the centres of fields; of all fields of a small grid, so that catalogues do not change by night."""
+    """Return the centres of fields; a small grid gives all, so that its catalogues stay the same."""
     grid = maker.site.fields
     if len(grid.all_fields) <= maker.config.stars.planted_grid_limit:
         return [(field.ra, field.dec) for field in grid.all_fields]
     return [(grid.by_id[n].ra, grid.by_id[n].dec) for n in sorted(set(numbers)) if n in grid.by_id]
 
 
-def _near(stars: Stars, centres: Sequence[tuple[float, float]], radius_deg: float) -> Stars:
-    near = np.zeros(len(stars), bool)
+def _near(
+    objects: Stars | Galaxies | Events, centres: Sequence[tuple[float, float]], radius_deg: float
+) -> NDArray[np.bool_]:
+    near = np.zeros(len(objects), bool)
     for centre in centres:
-        near |= separation_deg(stars.ra, stars.dec, *centre) < radius_deg
-    return stars.take(near)
+        near |= separation_deg(objects.ra, objects.dec, *centre) < radius_deg
+    return near
+
+
+def _keep(curves: Variability, kept: NDArray[np.bool_]) -> Variability:
+    """Drop the light curves of stars that were left out and renumber the rest."""
+    number = np.cumsum(kept) - 1
+    names = [f.name for f in dataclasses.fields(Variability)]
+    left = kept[curves.row]
+    columns = {n: getattr(curves, n)[left] for n in names}
+    return Variability(**columns | {"row": number[curves.row[left]]})
 
 
 def _join(curves: list[Variability]) -> Variability:

@@ -16,8 +16,8 @@ from zsds_tasks.simulator.effects import Effects
 from zsds_tasks.simulator.exposures import PointingConfig
 from zsds_tasks.simulator.faults import FaultsConfig
 from zsds_tasks.simulator.galaxies import GalaxiesConfig
-from zsds_tasks.simulator.light import LightConfig
 from zsds_tasks.simulator.instrument import InstrumentConfig
+from zsds_tasks.simulator.light import LightConfig
 from zsds_tasks.simulator.satellites import SatellitesConfig
 from zsds_tasks.simulator.schedule import ScheduleConfig
 from zsds_tasks.simulator.stars import StarsConfig

@@ -1,4 +1,4 @@
-"""Cosmic rays: straight muon tracks through the silicon and crooked ones of electrons; sharper than the PSF."""
+"""Cosmic rays: straight tracks of muons through the silicon and crooked ones of electrons."""
 
 from __future__ import annotations
 

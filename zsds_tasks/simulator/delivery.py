@@ -1,22 +1,25 @@
 """How a camera delivers: each file is written under a hidden name and appears whole, in order of time.
 
-A file sent again goes to the folder ``resent`` of the incoming folder: the first may still lie there unread.
+A file sent again takes the name of the first: if that one was taken away by then it is a duplicate or a
+conflict, otherwise it replaces it unseen.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from zsds_tasks.errors import TransientError
-from zsds_tasks.simulator.faults import Fault, Outcome
+from zsds_tasks.simulator.faults import Fault, Outcome, first_outcome
 
-RESENT_FOLDER = "resent"
+POLL_S = 0.2
 
 DELIVERY_SCHEMA = pa.schema(
     [
@@ -26,7 +29,6 @@ DELIVERY_SCHEMA = pa.schema(
         pa.field("imgtypecode", pa.string(), nullable=False),
         pa.field("programid", pa.int16(), nullable=False),
         pa.field("name", pa.string(), nullable=False),
-        pa.field("path", pa.string(), nullable=False),
         pa.field("bytes", pa.int64(), nullable=False),
         pa.field("sha256", pa.string(), nullable=False),
         pa.field("fault", pa.string(), nullable=False),
@@ -51,17 +53,88 @@ class WrittenFile:
 
 @dataclass(frozen=True)
 class Delivery:
-    """One arrival (or absence) of a file; `path` is relative to the incoming folder."""
+    """One arrival (or absence) of a file, what befell it, and what ingest ought to make of it."""
 
     file: WrittenFile
-    path: str
     fault: Fault
     expected: Outcome
 
 
-def write_hidden(folder: Path, name: str, content: bytes) -> Path:
-    """Write a file durably where nobody looks for it, on the same file system as its final place."""
-    path = folder / name
+class Courier:
+    """Brings the files of a night to the incoming folder, in the order in which it is given them.
+
+    Parameters
+    ----------
+    incoming : Path
+        Where they appear.
+    """
+
+    def __init__(self, incoming: Path) -> None:
+        self.incoming = incoming
+        self.deliveries: list[Delivery] = []
+        self._late: list[WrittenFile] = []
+        self._again: list[tuple[WrittenFile, Fault]] = []
+
+    @property
+    def count(self) -> int:
+        """How many files arrived."""
+        return sum(d.expected != Outcome.MISSING for d in self.deliveries)
+
+    @property
+    def bytes(self) -> int:
+        """Their size."""
+        return sum(d.file.size for d in self.deliveries if d.expected != Outcome.MISSING)
+
+    def take(self, file: WrittenFile, again: WrittenFile | None, fault: Fault) -> None:
+        """Deliver a file, or keep it for later if it is late; keep what is to be sent again."""
+        if fault == Fault.LATE:
+            self._late.append(file)
+            return
+        if fault != Fault.LOST:
+            file.hidden.replace(self.incoming / file.name)
+        self.deliveries.append(Delivery(file, fault, first_outcome(fault)))
+        if again:
+            self._again.append((again, fault))
+
+    def finish(self, patience_s: float) -> None:
+        """Deliver what is late, then what is sent again.
+
+        A name that is still taken is waited for; after `patience_s` the second file replaces the first, as a
+        copying program would.
+        """
+        for file in self._late:
+            file.hidden.replace(self.incoming / file.name)
+            self.deliveries.append(Delivery(file, Fault.LATE, Outcome.INGESTED))
+        deadline = time.monotonic() + patience_s
+        for file, fault in self._again:
+            while (self.incoming / file.name).exists() and time.monotonic() < deadline:
+                time.sleep(POLL_S)
+            self._send_again(file, fault)
+
+    def _send_again(self, file: WrittenFile, fault: Fault) -> None:
+        expected = Outcome.DUPLICATE if fault == Fault.DUPLICATE else Outcome.QUARANTINED
+        try:
+            # A link fails where a rename would replace: so the truth knows which of the two happened.
+            os.link(file.hidden, self.incoming / file.name)
+            file.hidden.unlink()
+        except FileExistsError:
+            file.hidden.replace(self.incoming / file.name)
+            expected = Outcome.INGESTED
+            self.deliveries = [
+                dataclasses.replace(d, expected=Outcome.REPLACED) if d.file.name == file.name else d
+                for d in self.deliveries
+            ]
+        self.deliveries.append(Delivery(file, fault, expected))
+
+
+def write_hidden(path: Path, content: bytes) -> None:
+    """Write a file durably where nobody looks for it yet.
+
+    Raises
+    ------
+    TransientError
+        If the disk refuses.
+    """
     try:
         with path.open("wb") as stream:
             stream.write(content)
@@ -73,21 +146,6 @@ def write_hidden(folder: Path, name: str, content: bytes) -> Path:
             subject=str(path),
             remedy="free space on the disk of the incoming folder or set ZSDS_INCOMING elsewhere",
         ) from error
-    return path
-
-
-def deliver(incoming: Path, file: WrittenFile, fault: Fault, expected: Outcome) -> Delivery:
-    """Let a hidden file appear in the incoming folder under its own name."""
-    file.hidden.replace(incoming / file.name)
-    return Delivery(file, file.name, fault, expected)
-
-
-def deliver_again(incoming: Path, file: WrittenFile, fault: Fault, expected: Outcome) -> Delivery:
-    """Let a hidden file appear among those sent again."""
-    (incoming / RESENT_FOLDER).mkdir(exist_ok=True)
-    path = f"{RESENT_FOLDER}/{file.name}"
-    file.hidden.replace(incoming / path)
-    return Delivery(file, path, fault, expected)
 
 
 def open_spool(incoming: Path, label: str) -> Path:
@@ -113,7 +171,6 @@ def delivery_table(deliveries: list[Delivery]) -> pa.Table:
             "imgtypecode": d.file.imgtypecode,
             "programid": d.file.programid,
             "name": d.file.name,
-            "path": d.path,
             "bytes": d.file.size,
             "sha256": d.file.sha256,
             "fault": d.fault.value,

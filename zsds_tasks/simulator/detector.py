@@ -68,8 +68,8 @@ class BiasPattern:
 class BadPixels:
     """Defects of one CCD, as arrays; 0-based (row, column) on the CCD.
 
-    `kind` is a place in `BAD_KINDS`; a blocked column starts at (row, column) and goes on away from the register
-    to the middle of the CCD. `value` is the response, or electrons per second if hot.
+    `kind` is a place in `BAD_KINDS`; a blocked column starts at (row, column) and goes on away from the
+    register to the middle of the CCD. `value` is the response, or electrons per second if hot.
     """
 
     row: NDArray[np.int64]
@@ -118,7 +118,7 @@ def build_ccd(camera: Camera, config: DetectorConfig, effects: Effects, seed: in
         generator(seed, "prnu", camera.name, ccdid).standard_normal(dtype=np.float32, out=response)
         response *= np.float32(config.prnu_rms)
         response += np.float32(1)
-    bad = _bad_pixels(camera, config, seed, ccdid) if effects.bad_pixels else _bad_arrays([])
+    bad = bad_pixels(camera, config, seed, ccdid) if effects.bad_pixels else _bad_arrays([])
     for row, column, kind, value in zip(bad.row, bad.column, bad.kind, bad.value, strict=True):
         if kind == 4:
             rows = slice(row, shape.ny) if row < shape.ny else slice(shape.ny, row + 1)
@@ -144,7 +144,8 @@ def full_well_electrons(quadrant: Quadrant, config: DetectorConfig, *, is_linear
     return detector.gain * dn / (a * dn * dn + b * dn + 1)
 
 
-def _bad_pixels(camera: Camera, config: DetectorConfig, seed: int, ccdid: int) -> BadPixels:
+def bad_pixels(camera: Camera, config: DetectorConfig, seed: int, ccdid: int) -> BadPixels:
+    """Return the defects of one CCD."""
     rng = generator(seed, "bad pixels", camera.name, ccdid)
     ny, nx = 2 * camera.quadrant.ny, 2 * camera.quadrant.nx
     parts = []

@@ -1,4 +1,4 @@
-"""The light that falls on one CCD in one exposure, before the detector: sharp light drawn, smooth on nodes."""
+"""The light that falls on one CCD in one exposure: sharp light is drawn, smooth light given at nodes."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def draw_light(instrument: Instrument, scene: Scene, ccdid: int) -> CcdLight:
 
 
 def _near(instrument: Instrument, scene: Scene, ccdid: int) -> tuple[Sources, Floats, Floats]:
-    """Sources on and around the CCD, with 0-based (column, row)."""
+    """Return the sources on and around the CCD, with 0-based (column, row)."""
     height, width = 2 * instrument.camera.quadrant.ny, 2 * instrument.camera.quadrant.nx
     sources = scene.sources
     column, row = instrument.optics.ccd_pixels(scene.exposure, ccdid, sources.east, sources.north)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -26,6 +26,7 @@ from zsds_tasks.survey.identifiers import ExposureId
 from zsds_tasks.survey.nights import ObservingNight, mjd
 
 Sigma = Annotated[float, Field(ge=0)]
+FOCUS_SWEEP_BLUR = 1.5  # a focus frame is taken on one side of focus
 
 
 class PointingConfig(Declaration):
@@ -56,65 +57,79 @@ class ExposureMaker:
         return self._on_sky(plan) if plan.field is not None else self._indoors(plan)
 
     def _on_sky(self, plan: Plan) -> Exposure:
+        pointing = self._point(plan)
+        heavens = self._heavens(mjd(_middle(plan)))
+        return Exposure(
+            **self._identity(plan),
+            lamp_dn_per_s=0.0,
+            **pointing,
+            **heavens,
+            **self._air(plan, pointing, heavens),
+            nominal_gain=self.site.camera.detector.gain,
+            weather=self._weather_at(plan.start),
+        )
+
+    def _point(self, plan: Plan) -> dict[str, Any]:
+        """Return what was asked, what was true and what the header claims of the pointing."""
         assert plan.field is not None  # noqa: S101 - narrows for mypy; `make` decides
-        assert plan.filter is not None  # noqa: S101 - the same: the sky is seen through a filter
         random = generator(self.seed, "pointing", self.site.camera.name, plan.start.isoformat())
+        middle, observer = mjd(_middle(plan)), self.site.observer
         requested = _offset(plan.field.ra, plan.field.dec, *self._dither(random))
-        middle = mjd(plan.start + dt.timedelta(seconds=plan.exptime_s / 2))
-        hour_angle, _, _ = horizon.horizontal(*requested, middle, self.site.observer)
+        hour_angle, _, _ = horizon.horizontal(*requested, middle, observer)
         error, rotation = self._pointing_error(random, float(hour_angle), requested[1])
         boresight = _offset(*requested, *error)
         encoder = random.normal(0.0, self.pointing.encoder_error_arcsec, 2)
         header = _offset(*requested, *(encoder if self.effects.pointing_error else np.zeros(2)))
-        hour_angle, azimuth, altitude = horizon.horizontal(*boresight, middle, self.site.observer)
-        airmass = float(horizon.airmass(altitude))
+        hour_angle, azimuth, altitude = horizon.horizontal(*boresight, middle, observer)
+        return {
+            "requested_ra": requested[0],
+            "requested_dec": requested[1],
+            "boresight_ra": boresight[0],
+            "boresight_dec": boresight[1],
+            "rotation_deg": rotation,
+            "header_ra": header[0],
+            "header_dec": header[1],
+            "header_rotation_deg": 0.0,
+            "airmass": float(horizon.airmass(altitude)),
+            "hour_angle_deg": float(hour_angle),
+            "azimuth_deg": float(azimuth),
+            "elevation_deg": float(altitude),
+            "parallactic_deg": _parallactic(float(hour_angle), boresight[1], observer.latitude_deg),
+        }
+
+    def _air(self, plan: Plan, pointing: dict[str, Any], heavens: dict[str, Any]) -> dict[str, Any]:
+        """Return seeing, clouds, sky brightness and zero point through this airmass."""
+        assert plan.filter is not None  # noqa: S101 - narrows for mypy: the sky is seen through a filter
+        hours, airmass = self._hours(plan.start), pointing["airmass"]
         band = self.conditions.bands[plan.filter.name]
-        hours = self._hours(plan.start)
-        seeing = self.weather.seeing_arcsec(hours, airmass, plan.filter.name)
-        defocus = 1.5 if plan.imgtypecode == "c" else 1.0
-        ellipticity, angle = self.weather.ellipticity(hours)
-        clouds = self.weather.clouds_mag(hours)
         gain, rate = self.site.camera.detector.gain, plan.filter.electrons_per_s_at_20
-        clear = 20.0 + 2.5 * np.log10(rate * plan.exptime_s / gain)
-        zero_point = clear - band.extinction_per_airmass * (airmass - 1.0) - clouds
-        sky = self._heavens(middle)
+        absorbed = band.extinction_per_airmass * (airmass - 1.0)
+        clouds = self.weather.clouds_mag(hours)
+        ellipticity, angle = self.weather.ellipticity(hours)
+        defocus = FOCUS_SWEEP_BLUR if plan.imgtypecode == "c" else 1.0
         geometry = SkyGeometry(
             airmass=airmass,
-            moon_altitude=sky["moon_altitude_deg"],
-            moon_illumination=sky["moon_illumination"],
-            moon_separation=moon_separation(*boresight, sky["moon_ra"], sky["moon_dec"]),
-            sun_altitude=sky["sun_altitude_deg"],
+            moon_altitude=heavens["moon_altitude_deg"],
+            moon_illumination=heavens["moon_illumination"],
+            moon_separation=moon_separation(
+                pointing["boresight_ra"], pointing["boresight_dec"], heavens["moon_ra"], heavens["moon_dec"]
+            ),
+            sun_altitude=heavens["sun_altitude_deg"],
         )
-        # The law gives the brightness above the air; the zero point holds the air's absorption already.
         brightness = sky_brightness(plan.filter, geometry, self.conditions, self.effects)
-        return Exposure(
-            **self._identity(plan),
-            lamp_dn_per_s=0.0,
-            requested_ra=requested[0],
-            requested_dec=requested[1],
-            boresight_ra=boresight[0],
-            boresight_dec=boresight[1],
-            rotation_deg=rotation,
-            header_ra=header[0],
-            header_dec=header[1],
-            header_rotation_deg=0.0,
-            airmass=airmass,
-            hour_angle_deg=float(hour_angle),
-            azimuth_deg=float(azimuth),
-            elevation_deg=float(altitude),
-            parallactic_deg=_parallactic(float(hour_angle), boresight[1], self.site.observer.latitude_deg),
-            **sky,
-            seeing_fwhm_arcsec=seeing * defocus,
-            psf_ellipticity=ellipticity,
-            psf_angle_deg=angle,
-            sky_mag_per_arcsec2=brightness - band.extinction_per_airmass * (airmass - 1.0),
-            extinction_mag=clouds,
-            extinction_gradient=self.weather.clouds_gradient(hours),
-            zero_point=float(zero_point),
-            nominal_gain=gain,
-            focus_mm=round(float(10.0 + 0.02 * random.normal() + 0.3 * (defocus - 1.0)), 4),
-            weather=self.weather.weather(hours),
-        )
+        jitter = float(generator(self.seed, "focus", plan.start.isoformat()).normal())
+        clear = 20.0 + 2.5 * np.log10(rate * plan.exptime_s / gain)
+        return {
+            "seeing_fwhm_arcsec": defocus * self.weather.seeing_arcsec(hours, airmass, plan.filter.name),
+            "psf_ellipticity": ellipticity,
+            "psf_angle_deg": angle,
+            # The law gives what is seen from the ground; the zero point absorbs once more.
+            "sky_mag_per_arcsec2": brightness - absorbed,
+            "extinction_mag": clouds,
+            "extinction_gradient": self.weather.clouds_gradient(hours),
+            "zero_point": float(clear - absorbed - clouds),
+            "focus_mm": round(10.0 + 0.02 * jitter + 0.3 * (defocus - 1.0), 4),
+        }
 
     def _indoors(self, plan: Plan) -> Exposure:
         """Telescope parked at the dome screen: due south, 45 degrees up."""
@@ -153,7 +168,7 @@ class ExposureMaker:
             weather=self._weather_at(plan.start),
         )
 
-    def _identity(self, plan: Plan) -> dict[str, object]:
+    def _identity(self, plan: Plan) -> dict[str, Any]:
         lag = generator(self.seed, "file epoch", plan.start.isoformat()).uniform(
             *self.schedule.file_epoch_lag_s
         )
@@ -172,7 +187,7 @@ class ExposureMaker:
             "led": plan.led,
         }
 
-    def _heavens(self, when: float) -> dict[str, float]:
+    def _heavens(self, when: float) -> dict[str, Any]:
         observer = self.site.observer
         moon_ra, moon_dec, illumination = horizon.moon(when, observer)
         _, _, moon_altitude = horizon.horizontal(moon_ra, moon_dec, when, observer)
@@ -220,6 +235,10 @@ def _offset(ra: float, dec: float, east_arcsec: float, north_arcsec: float) -> t
     moved = dec + north_arcsec / 3600.0
     moved = min(max(moved, -89.999), 89.999)
     return (ra + east_arcsec / 3600.0 / np.cos(np.radians(moved))) % 360.0, moved
+
+
+def _middle(plan: Plan) -> dt.datetime:
+    return plan.start + dt.timedelta(seconds=plan.exptime_s / 2)
 
 
 def _parallactic(hour_angle_deg: float, dec_deg: float, latitude_deg: float) -> float:

@@ -41,6 +41,7 @@ class Outcome(StrEnum):
     INGESTED = "ingested"
     QUARANTINED = "quarantined"
     DUPLICATE = "duplicate"
+    REPLACED = "replaced"  # by another file of its name before anyone read it
     MISSING = "missing"
 
 
@@ -124,6 +125,13 @@ def spoil_bytes(content: bytes, fault: Fault) -> bytes:
         middle = len(content) // 2
         return content[:middle] + bytes([content[middle] ^ 0x55]) + content[middle + 1 :]
     return content
+
+
+def resent_header(header: fits.Header) -> fits.Header:
+    """Return the header of a file that is sent again with other bytes."""
+    changed = header.copy()
+    changed["OBSERVER"] = RESENT_OBSERVER
+    return changed
 
 
 def first_outcome(fault: Fault) -> Outcome:

@@ -187,8 +187,8 @@ def _reddening(
     """E(B-V) out to each distance, integrated through the dust layer."""
     steps = np.concatenate([[0.0], np.geomspace(1.0, distance[-1], 400)])
     radius, height = _places(config, longitude_deg, latitude_deg, steps)
-    per_pc = config.dust_reddening_per_kpc / 1000.0
-    per_pc = per_pc * np.exp(-np.abs(height) / config.dust_scale_height_pc)
-    per_pc = per_pc * np.exp(-(radius - config.solar_radius_pc) / config.dust_scale_length_pc)
+    depth = np.abs(height) / config.dust_scale_height_pc
+    depth += (radius - config.solar_radius_pc) / config.dust_scale_length_pc
+    per_pc = config.dust_reddening_per_kpc / 1000.0 * np.exp(-depth)
     column = np.concatenate([[0.0], np.cumsum((per_pc[1:] + per_pc[:-1]) / 2 * np.diff(steps))])
     return np.interp(distance, steps, column)

@@ -39,7 +39,7 @@ class LightConfig(Declaration):
 
 @dataclass(frozen=True)
 class Shapes:
-    """Spread and motion of sources (N each): see `products.Sources`. Angles are on the sky, not the camera."""
+    """Spread and motion of sources (N each) as in `products.Sources`, but relative to the sky's north."""
 
     profile: NDArray[np.int8]
     half_light_arcsec: Floats
@@ -55,7 +55,7 @@ class Shapes:
         return cls(np.full(count, Profile.POINT, np.int8), zeros, np.ones(count), zeros, zeros, zeros)
 
 
-def expose(  # noqa: PLR0917 - a source is made of these
+def expose(
     exposure: Exposure,
     config: LightConfig,
     effects: Effects,

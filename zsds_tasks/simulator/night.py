@@ -6,74 +6,28 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from zsds_tasks import parallel
-from zsds_tasks.errors import ConfigurationError
 from zsds_tasks.settings import Settings
 from zsds_tasks.simulator import faults as fault_plans
-from zsds_tasks.simulator.artefacts import artefact_table
-from zsds_tasks.simulator.ccd_frame import expose_ccd
-from zsds_tasks.simulator.configuration import load_simulator
-from zsds_tasks.simulator.delivery import (
-    Delivery,
-    WrittenFile,
-    deliver,
-    deliver_again,
-    delivery_table,
-    digest,
-    open_spool,
-    write_hidden,
-)
-from zsds_tasks.simulator.faults import Fault, Outcome
-from zsds_tasks.simulator.frames import primary_header, quadrant_header, write_frame
-from zsds_tasks.simulator.instrument import Instrument
-from zsds_tasks.simulator.products import Exposure
-from zsds_tasks.simulator.world import Night, World
-from zsds_tasks.survey.headers import load_headers
+from zsds_tasks.simulator.artefacts import defect_table
+from zsds_tasks.simulator.delivery import Courier, delivery_table, open_spool
+from zsds_tasks.simulator.faults import Fault
+from zsds_tasks.simulator.production import FileTask, MadeFile, Recipe, Stage, make_file, set_stage
+from zsds_tasks.simulator.truth import exposure_table, quadrant_table, write_truth
+from zsds_tasks.simulator.truth_objects import night_objects
 from zsds_tasks.survey.nights import ObservingNight
 
-Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a worker needs to make any file of a night: small and picklable."""
-
-    include: Path
-    camera: str
-    seed: int
-    night: ObservingNight
-    exposures: int | None
-    without: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class FileTask:
-    """One file to make."""
-
-    exposure: int
-    ccdid: int
-    fault: Fault
-
-
-@dataclass(frozen=True)
-class MadeFile:
-    """A file in the spool, perhaps with a second version of it, and the truth of its pixels."""
-
-    file: WrittenFile
-    again: WrittenFile | None
-    artefacts: pa.Table
-    megapixels: float
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class NightSummary:
-    """What a simulated night came to."""
+    """What a simulated night came to; `files` and `bytes` count what arrived, repeats included."""
 
     night: ObservingNight
     camera: str
@@ -85,6 +39,20 @@ class NightSummary:
     faults: dict[str, int]
     seconds: float
     truth: Path
+
+    def as_dict(self) -> dict[str, object]:
+        """Return what a person wants to read."""
+        return {
+            "camera": self.camera,
+            "seed": self.seed,
+            "exposures": self.exposures,
+            "files": self.files,
+            "megabytes": round(self.bytes / 1e6, 1),
+            "megapixels": round(self.megapixels, 1),
+            "faults": ", ".join(f"{n} {name}" for name, n in self.faults.items()) or "none",
+            "seconds": round(self.seconds, 1),
+            "truth": str(self.truth),
+        }
 
 
 def simulate_night(
@@ -98,6 +66,7 @@ def simulate_night(
     without: tuple[str, ...] = (),
     workers: int | None = None,
     progress: Progress | None = None,
+    patience_s: float = 0.0,
 ) -> NightSummary:
     """Deliver one night of raw files to the incoming folder and write its truth.
 
@@ -120,7 +89,10 @@ def simulate_night(
     workers : int, optional
         Parallel workers; default one per core.
     progress : callable, optional
-        Called with (files done, files in all, name of the last one).
+        Called with (exposures done, exposures in all).
+    patience_s : float
+        Wait this long for the first of two files of one name to be taken away before the second is sent;
+        after that the second replaces the first, and the truth says so.
 
     Returns
     -------
@@ -133,135 +105,70 @@ def simulate_night(
     DeclarationError
         If a declaration is wrong.
     TransientError
-        If the incoming folder cannot be written.
+        If the incoming folder or the truth cannot be written.
     """
     began = time.monotonic()
     name = camera or settings.camera
     recipe = Recipe(settings.include, name, seed, night, exposures, tuple(sorted(without)))
-    world, planned, instrument = _prepare(recipe)
-    files = [(e, ccdid) for e in planned.exposures for ccdid in instrument.camera.ccdids]
-    plan = fault_plans.plan_faults(world.config.faults, seed, night, files) if faults else {}
-    tasks = [
-        FileTask(i, ccdid, plan.get((e.expid, ccdid), Fault.NONE))
-        for i, e in enumerate(planned.exposures)
-        for ccdid in instrument.camera.ccdids
-    ]
-    incoming = settings.incoming_folder
-    spool = open_spool(incoming, f"{name}-{night}")
+    stage = set_stage(recipe)
+    tasks, plan = _plan(stage, seed, night, faults=faults)
+    spool = open_spool(settings.incoming_folder, f"{name}-{night}")
+    courier = Courier(settings.incoming_folder)
+    made: list[MadeFile] = []
     try:
-        made, deliveries = _deliver_all(recipe, incoming, spool, tasks, (workers, settings, progress))
+        results = parallel.map_ordered(
+            partial(make_file, recipe, spool), tasks, workers=workers, settings=settings
+        )
+        for task, result in zip(tasks, results, strict=True):
+            made.append(result)
+            courier.take(result.file, result.again, task.fault)
+            if progress and task.ccdid == stage.instrument.camera.n_ccds:
+                progress(task.exposure + 1, len(stage.night.exposures))
+        courier.finish(patience_s)
     finally:
         shutil.rmtree(spool, ignore_errors=True)
-    truth = settings.truth_folder / str(night)
-    write_truth(truth, "artefacts", pa.concat_tables(m.artefacts for m in made))
-    write_truth(truth, "deliveries", delivery_table(deliveries))
-    arrived = [d for d in deliveries if d.expected != Outcome.MISSING]
+    _write_truth(settings, stage, night, made, courier)
     return NightSummary(
         night=night,
         camera=name,
         seed=seed,
-        exposures=len(planned.exposures),
-        files=len(arrived),
-        bytes=sum(d.file.size for d in arrived),
+        exposures=len(stage.night.exposures),
+        files=courier.count,
+        bytes=courier.bytes,
         megapixels=sum(m.megapixels for m in made),
         faults={fault.value: list(plan.values()).count(fault) for fault in sorted(set(plan.values()))},
         seconds=time.monotonic() - began,
-        truth=truth,
+        truth=settings.truth_folder / str(night),
     )
 
 
-def _deliver_all(
-    recipe: Recipe,
-    incoming: Path,
-    spool: Path,
-    tasks: list[FileTask],
-    how: tuple[int | None, Settings, Progress | None],
-) -> tuple[list[MadeFile], list[Delivery]]:
-    workers, settings, progress = how
-    made, deliveries, late, again = [], [], [], []
-    results = parallel.map_ordered(
-        partial(make_file, recipe, spool), tasks, workers=workers, settings=settings
-    )
-    for task, result in zip(tasks, results, strict=True):
-        made.append(result)
-        expected = fault_plans.first_outcome(task.fault)
-        if task.fault == Fault.LATE:
-            late.append(result.file)
-        elif task.fault == Fault.LOST:
-            deliveries.append(Delivery(result.file, "", task.fault, expected))
-        else:
-            deliveries.append(deliver(incoming, result.file, task.fault, expected))
-        if result.again:
-            again.append((result.again, task.fault))
-        if progress:
-            progress(len(made), len(tasks), result.file.name)
-    for file, fault in again:
-        outcome = Outcome.DUPLICATE if fault == Fault.DUPLICATE else Outcome.QUARANTINED
-        deliveries.append(deliver_again(incoming, file, fault, outcome))
-    deliveries.extend(deliver(incoming, file, Fault.LATE, Outcome.INGESTED) for file in late)
-    return made, deliveries
+def _plan(
+    stage: Stage, seed: int, night: ObservingNight, *, faults: bool
+) -> tuple[list[FileTask], dict[tuple[int, int], Fault]]:
+    ccdids, exposures = stage.instrument.camera.ccdids, stage.night.exposures
+    files = [(exposure, ccdid) for exposure in exposures for ccdid in ccdids]
+    plan = fault_plans.plan_faults(stage.world.config.faults, seed, night, files) if faults else {}
+    tasks = [
+        FileTask(i, ccdid, plan.get((exposure.expid, ccdid), Fault.NONE))
+        for i, exposure in enumerate(exposures)
+        for ccdid in ccdids
+    ]
+    return tasks, plan
 
 
-def make_file(recipe: Recipe, spool: Path, task: FileTask) -> MadeFile:
-    """Draw one CCD of one exposure and write its file into the spool."""
-    world, night, instrument = _prepare(recipe)
-    exposure, camera = night.exposures[task.exposure], instrument.camera
-    frame = expose_ccd(instrument, night.scene(exposure, task.ccdid), task.ccdid)
-    contract = load_headers(camera.headers, recipe.include)
-    survey = world.site.survey
-    primary = primary_header(contract, camera, survey, world.config.schedule, exposure, task.ccdid)
-    extensions = [quadrant_header(contract, q, exposure) for q in camera.quadrants_of(task.ccdid)]
-    spoilt = fault_plans.spoil_frame(frame, task.fault)
-    content = write_frame(fault_plans.spoil_header(primary, task.fault), extensions, spoilt)
-    content = fault_plans.spoil_bytes(content, task.fault)
-    name = str(exposure.raw_name(survey, task.ccdid))
-    again = None
-    if task.fault == Fault.DUPLICATE:
-        again = _write(spool, f"again-{name}", name, content, (exposure, task.ccdid))
-    elif task.fault == Fault.CONFLICT:
-        changed = primary.copy()
-        changed["OBSERVER"] = fault_plans.RESENT_OBSERVER
-        second = write_frame(changed, extensions, frame)
-        again = _write(spool, f"again-{name}", name, second, (exposure, task.ccdid))
-    file = _write(spool, name, name, content, (exposure, task.ccdid))
-    pixels = sum(image.size for image in frame.images) / 1e6
-    return MadeFile(file, again, artefact_table(camera, list(frame.artefacts)), pixels)
-
-
-def write_truth(folder: Path, name: str, table: pa.Table) -> Path:
-    """Write a table of truth as ``<folder>/<name>.parquet``; it appears whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path, hidden = folder / f"{name}.parquet", folder / f".{name}.parquet"
-    pq.write_table(table, hidden, compression="zstd")
-    hidden.replace(path)
-    return path
-
-
-def _write(spool: Path, hidden: str, name: str, content: bytes, what: tuple[Exposure, int]) -> WrittenFile:
-    exposure, ccdid = what
-    path = write_hidden(spool, hidden, content)
-    return WrittenFile(
-        exposure.expid,
-        ccdid,
-        exposure.imgtypecode,
-        exposure.programid,
-        name,
-        path,
-        len(content),
-        digest(content),
-    )
-
-
-@lru_cache(maxsize=2)
-def _prepare(recipe: Recipe) -> tuple[World, Night, Instrument]:
-    """Plan the night and build the instrument: once per process."""
-    config = load_simulator(recipe.include)
-    try:
-        config = config.without(*recipe.without)
-    except ValueError as error:
-        raise ConfigurationError(
-            str(error), remedy="name effects of include/config/simulator.yaml"
-        ) from error
-    world = World.of(recipe.camera, recipe.include, recipe.seed, config)
-    night = world.night(recipe.night, exposures=recipe.exposures)
-    return world, night, Instrument(world.site.camera, config.instrument, config.effects, recipe.seed)
+def _write_truth(
+    settings: Settings, stage: Stage, night: ObservingNight, made: list[MadeFile], courier: Courier
+) -> None:
+    survey, camera, exposures = stage.world.site.survey, stage.instrument.camera, stage.night.exposures
+    science = [survey.is_science(e.imgtypecode, e.programid) for e in exposures]
+    tables = {
+        "objects": night_objects(stage.night),
+        "exposures": exposure_table(exposures, science),
+        "quadrants": quadrant_table(camera, stage.instrument.optics, exposures),
+        "detections": pa.concat_tables([m.detections for m in made]),
+        "artefacts": pa.concat_tables([m.artefacts for m in made]),
+        "deliveries": delivery_table(courier.deliveries),
+    }
+    if stage.world.config.effects.bad_pixels:
+        tables["defects"] = defect_table(camera, stage.world.config.instrument.detector, stage.world.seed)
+    write_truth(settings.truth_folder, night, tables)

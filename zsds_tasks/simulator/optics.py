@@ -187,17 +187,15 @@ class Optics:
 
     def _refraction(self, exposure: Exposure, e: Floats, n: Floats) -> tuple[Floats, Floats]:
         """Differential refraction R = k tan z to second order about the boresight."""
-        weather, latitude = exposure.weather, np.deg2rad(self.camera.site.latitude_deg)
+        weather = exposure.weather
         k = (
             REFRACTION_AT_45_ARCSEC
             / ARCSEC_PER_RADIAN
             * (weather.pressure_mbar / STANDARD_PRESSURE_MBAR)
             * (STANDARD_TEMPERATURE_K / (273.15 + weather.temperature_c))
         )
-        hour, dec = np.deg2rad(exposure.hour_angle_deg), np.deg2rad(exposure.boresight_dec)
-        parallactic = np.arctan2(np.sin(hour), np.tan(latitude) * np.cos(dec) - np.sin(dec) * np.cos(hour))
         tan_z = np.tan(np.deg2rad(90.0 - max(exposure.elevation_deg, 15.0)))
-        angle = parallactic - np.deg2rad(exposure.rotation_deg)  # from camera north through east to zenith
+        angle = np.deg2rad(exposure.parallactic_deg - exposure.rotation_deg)  # from camera north through east to zenith
         toward = e * np.sin(angle) + n * np.cos(angle)
         across = e * np.cos(angle) - n * np.sin(angle)
         shift = -k * (1 + tan_z**2) * (toward - tan_z * toward**2 / ARCSEC_PER_RADIAN)

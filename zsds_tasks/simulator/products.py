@@ -3,8 +3,8 @@
 The scene half (schedule, conditions, stars, asteroids, ...) makes these; the instrument half (optics, PSF,
 detector, writer) turns them into raw frames. Angles are degrees unless a name says otherwise.
 
-The camera frame (east, north; arcsec) is the gnomonic projection about the exposure's *true* boresight, turned
-by its true rotation: what an undistorted camera would see. Distortion and CCD placement come after it.
+The camera frame (east, north; arcsec) is the gnomonic projection about the exposure's *true* boresight,
+turned by its true rotation: what an undistorted camera would see. Distortion and CCD placement come after.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class Exposure:
     requested_ra, requested_dec : float
         Where the scheduler sent the telescope (field centre plus dither).
     boresight_ra, boresight_dec, rotation_deg : float
-        Where it truly looked: ICRS centre of the focal plane, and the angle by which the camera frame is turned
-        (north of the camera points to position angle `rotation_deg`, east of north on the sky).
+        Where it truly looked: ICRS centre of the focal plane, and the angle by which the camera frame is
+        turned (north of the camera points to position angle `rotation_deg`, east of north on the sky).
     header_ra, header_dec, header_rotation_deg : float
         TELRA, TELDEC, INST_ROT: what the telescope believes; wrong by realistic amounts.
     parallactic_deg : float
@@ -227,13 +227,13 @@ class Sources:
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Sources:
         """Return some rows, by number or by truth."""
-        return Sources(**{name: values[rows] for name, values in self._columns().items()})
+        return Sources(**{f.name: getattr(self, f.name)[rows] for f in dataclasses.fields(self)})
 
     @classmethod
     def concatenate(cls, parts: list[Sources]) -> Sources:
         """Return all rows of `parts`, in order; at least one part."""
-        columns = [part._columns() for part in parts]
-        return cls(**{name: np.concatenate([c[name] for c in columns]) for name in columns[0]})
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
     @classmethod
     def empty(cls) -> Sources:
@@ -241,9 +241,6 @@ class Sources:
         types = {"object_id": np.int64, "kind": np.int8, "profile": np.int8}
         names = [field.name for field in dataclasses.fields(cls)]
         return cls(**{name: np.zeros(0, types.get(name, np.float64)) for name in names})
-
-    def _columns(self) -> dict[str, NDArray[np.generic]]:
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """The point-spread function: a mixture of elliptical Gaussians whose width and shape drift over the field.
 
 A Moffat profile of beta = 3 (what long exposures through turbulence look like) is followed by three Gaussians
-to 0.7 % of its peak and 0.2 % of its encircled energy. Gaussians convolve with one another in closed form, so a
-galaxy, itself a mixture, costs no convolution. Each also takes up the pixel's own square and the diffusion of
-charge, and is then sampled at pixel centres: an *effective* PSF. Sampling keeps its flux to under 1e-4, because
+to 0.7 % of its peak and 0.2 % of its encircled energy. Gaussians convolve with one another in closed form, so
+a galaxy, itself a mixture, costs no convolution. Each also takes up the pixel's own square and the diffusion
+of charge, and is then sampled at pixel centres: an *effective* PSF. Sampling keeps its flux to under 1e-4:
 the error of the sum, about 4 exp(-2 pi^2 sigma^2), is that small from sigma = 0.75 px on.
 """
 

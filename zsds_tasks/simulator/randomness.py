@@ -19,7 +19,8 @@ def generator(seed: int, *words: object) -> np.random.Generator:
     seed : int
         Of the whole simulation.
     *words
-        What it is for and for whom: ``generator(seed, "cosmic rays", expid, rcid)``. Their printed form counts.
+        What it is for and for whom, as ``generator(seed, "cosmic rays", expid, rcid)``; their printed form
+        counts.
     """
     text = "\x1f".join([str(seed), *(str(word) for word in words)])
     digest = hashlib.sha256(text.encode()).digest()

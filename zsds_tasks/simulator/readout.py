@@ -53,8 +53,8 @@ def illuminate(light: Image, smooth: Image, throughput: Image, first_row: int, d
 def collect(light: Image, response: Image, normal: Image, read_noise: Floats, is_noisy: bool) -> None:
     """Turn expected light into collected electrons, in place, for a block of rows of one half of the CCD.
 
-    With m = light response, s^2 = m + r^2 and z normal: electrons = m + s z + (m / s^2) (z^2 - 1) / 6. That has
-    the mean, variance and skewness of a Poisson count read with noise r, from one variate.
+    With m = light response, s^2 = m + r^2 and z normal: electrons = m + s z + (m / s^2) (z^2 - 1) / 6. That
+    has the mean, variance and skewness of a Poisson count read with noise r, from one variate.
 
     Parameters
     ----------
@@ -79,6 +79,18 @@ def collect(light: Image, response: Image, normal: Image, read_noise: Floats, is
                 light[i, j] = mean
 
 
+@njit("b1[::1](f4[:, ::1], f8[:, ::1])", cache=True)
+def overfull_columns(electrons: Image, full_well: Floats) -> Truths:
+    """Say which columns (2 nx) hold a pixel above full well; rows first, as memory lies."""
+    height, width = electrons.shape
+    overfull = np.zeros(width, np.bool_)
+    for i in range(height):
+        for j in range(width):
+            if electrons[i, j] > full_well[2 * i // height, 2 * j // width]:
+                overfull[j] = True
+    return overfull
+
+
 @njit("i8(f4[:, ::1], f8[:, ::1])", cache=True)
 def bleed(electrons: Image, full_well: Floats) -> int:
     """Let pixels above full well spill along their column, in place; return how many pixels were filled.
@@ -94,16 +106,9 @@ def bleed(electrons: Image, full_well: Floats) -> int:
         What a pixel holds, by half of the CCD.
     """
     height, width = electrons.shape
-    touched = np.zeros(width, np.bool_)
-    for i in range(height):
-        for j in range(width):
-            if electrons[i, j] > full_well[2 * i // height, 2 * j // width]:
-                touched[j] = True
     filled = 0
     excess = np.zeros(height)
-    for j in range(width):
-        if not touched[j]:
-            continue
+    for j in np.flatnonzero(overfull_columns(electrons, full_well)):
         for i in range(height):
             well = full_well[2 * i // height, 2 * j // width]
             excess[i] = max(electrons[i, j] - well, 0.0)

@@ -1,7 +1,7 @@
 """Light of bright stars where it does not belong: halos around them and ghosts across the optical axis.
 
 A halo (reference 3.9) is a disc of fixed radius on the star. A ghost is a ring, the out-of-focus image of the
-pupil, at c + R (2 p0 - p): the star's place p reflected through the optical axis p0, scaled by R, shifted by c.
+pupil, at c + R (2 p0 - p): the star's place p reflected through the optical axis p0, scaled by R and shifted.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ def add_gaussian(
 ) -> None:
     """Add one elliptical Gaussian of covariance (xx, xy, yy), out to where it falls under `threshold`.
 
-    Along a row exp(-a t^2 / 2) is stepped by its ratio, itself stepped by exp(-a): two multiplications per pixel
-    instead of an exponential.
+    Along a row exp(-a t^2 / 2) is stepped by its ratio, itself stepped by exp(-a): two multiplications per
+    pixel instead of an exponential.
     """
     det = xx * yy - xy * xy
     peak = flux / (2.0 * math.pi * math.sqrt(det))

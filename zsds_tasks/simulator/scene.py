@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,11 +25,13 @@ from zsds_tasks.sky.tangent import deproject, separation_deg
 from zsds_tasks.survey.nights import mjd
 
 Floats = NDArray[np.float64]
+TILE_REACH = 1.75  # a tile reaches at most sqrt(3) sides of a square of its area from its centre (at the poles)
+TILES_KEPT = 1024  # of each kind: all fields of a small camera, 0.2 GB
 
 
 @dataclass(frozen=True)
 class Region:
-    """A rectangle of the camera frame: its centre on the sky and in the frame, and its half sizes (arcsec)."""
+    """A rectangle of the camera frame: centre on the sky and in the frame (arcsec), half sizes (arcsec)."""
 
     centre: tuple[float, float]
     frame_centre: tuple[float, float]
@@ -52,7 +55,7 @@ class Region:
 
     def radius_deg(self, margin_arcsec: float) -> float:
         """Radius of the cone that holds the rectangle and a margin."""
-        return float(np.hypot(*(s + margin_arcsec for s in self.half_size))) / 3600.0
+        return math.hypot(*(size + margin_arcsec for size in self.half_size)) / 3600.0
 
     def holds(self, sources: Sources, margin_arcsec: float) -> NDArray[np.bool_]:
         """Say which sources lie in the rectangle or the margin around it."""
@@ -63,7 +66,7 @@ class Region:
 
 @dataclass(frozen=True)
 class SceneMaker:
-    """Makes the scenes of one night. Small enough to be sent to workers: tiles are made where they are needed.
+    """Makes the scenes of one night. Small enough to send to workers: tiles are made where they are needed.
 
     Parameters
     ----------
@@ -199,7 +202,7 @@ class SceneMaker:
         sources = self._expose(exposure, self.bodies.object_id, Kind.ASTEROID, places, mags, shapes)
         return sources.take((mags[1] < self.config.asteroids.faint_limit) & np.isfinite(sources.east))
 
-    def _expose(  # noqa: PLR0917 - `light.expose` with this night's configuration
+    def _expose(
         self,
         exposure: Exposure,
         object_id: NDArray[np.int64],
@@ -213,14 +216,18 @@ class SceneMaker:
 
 
 def tiles_in(centre: tuple[float, float], radius_deg: float, order: int) -> list[int]:
-    """Return the HEALPix tiles that touch a cone, in order."""
+    """Return the HEALPix tiles that touch a cone, in order; perhaps some just beside it."""
     ranges = healpix.cone_ranges(*centre, radius_deg)
     first = healpix.ancestor(ranges[:, 0], order)
     last = healpix.ancestor(ranges[:, 1] - 1, order)
-    return sorted({tile for low, high in zip(first, last, strict=True) for tile in range(low, high + 1)})
+    numbers = np.unique(np.concatenate([np.arange(a, b + 1) for a, b in zip(first, last, strict=True)]))
+    size = 1 << (2 * (healpix.INDEX_ORDER - order))
+    distance = separation_deg(*healpix.position_of(numbers * size + size // 2), *centre)
+    reach = radius_deg + TILE_REACH * healpix.resolution_deg(order)
+    return [int(number) for number in numbers[distance < reach]]
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=TILES_KEPT)
 def star_field(config: SimulatorConfig, seed: int, tile: int) -> tuple[Stars, Variability]:
     """Return the stars of a tile and which of them vary; remembered, for neighbours and later exposures."""
     stars, order = star_tile(config.stars, seed, tile), config.stars.tile_order
@@ -234,7 +241,7 @@ def bright_field(config: SimulatorConfig, seed: int, tile: int) -> Stars:
     return star_tile(config.stars, seed, tile, bright=True)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=TILES_KEPT)
 def galaxy_field(config: SimulatorConfig, seed: int, tile: int) -> Galaxies:
     """Return the galaxies of a tile; remembered."""
     return galaxy_tile(config.galaxies, seed, config.stars.tile_order, tile)

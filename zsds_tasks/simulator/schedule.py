@@ -147,7 +147,7 @@ def _calibrations(site: Site, config: ScheduleConfig, night: ObservingNight) -> 
 
 
 def _engineering(site: Site, config: ScheduleConfig, science: tuple[Plan, ...]) -> tuple[Plan, ...]:
-    """A focus frame, a pointing frame and a short test with the shutter closed, just before the survey."""
+    """Plan a focus frame, a pointing frame and a short test without light, just before the survey."""
     first = science[0]
     start = first.start - dt.timedelta(minutes=10)
     focus = Plan(start, 10.0, "c", 0, first.field, first.filter)
@@ -157,7 +157,7 @@ def _engineering(site: Site, config: ScheduleConfig, science: tuple[Plan, ...]) 
     return focus, pointing, Plan(start, 1.0, "e", 0)
 
 
-def _science(  # noqa: PLR0917 - the night's whole context
+def _science(
     site: Site,
     config: ScheduleConfig,
     seed: int,
@@ -165,7 +165,7 @@ def _science(  # noqa: PLR0917 - the night's whole context
     hours: tuple[dt.datetime, dt.datetime],
     wanted: int,
 ) -> tuple[Plan, ...]:
-    """Blocks of fields; each block is passed once per filter of the sequence, so that visits come in pairs."""
+    """Plan blocks of fields; each is passed once per filter of the sequence, so that visits come in pairs."""
     plans: list[Plan] = []
     (start, dawn), block = hours, 0
     visits: dict[int, int] = {}
@@ -192,7 +192,7 @@ def _science(  # noqa: PLR0917 - the night's whole context
     return tuple(plans)
 
 
-def _choose(  # noqa: PLR0917 - the block's whole context
+def _choose(
     site: Site,
     config: ScheduleConfig,
     seed: int,

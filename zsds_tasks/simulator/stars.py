@@ -156,7 +156,7 @@ def planted_stars(config: StarsConfig, seed: int, camera: Camera, fields: FieldG
     return Stars.concatenate(parts)
 
 
-def _dress(  # noqa: PLR0917 - a star is made of these
+def _dress(
     config: StarsConfig,
     random: np.random.Generator,
     line: SightLine,

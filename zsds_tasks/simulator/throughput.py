@@ -1,4 +1,4 @@
-"""What reaches a pixel, smoothly over the field: vignetting, screen illumination, shutter timing, sky gradient.
+"""What reaches a pixel, smoothly over the field: vignetting, lamp screen, shutter timing, sky gradient.
 
 Maps are computed at the nodes of a coarse grid over one CCD (every `GRID_STEP` pixels) and interpolated
 bilinearly when light is collected.

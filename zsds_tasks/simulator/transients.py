@@ -82,6 +82,13 @@ class Events:
         return Events(**{f.name: getattr(self, f.name)[rows] for f in dataclasses.fields(self)})
 
     @classmethod
+    def empty(cls) -> Events:
+        """Return no events."""
+        whole = {"object_id", "kind", "host_id"}
+        names = [f.name for f in dataclasses.fields(cls)]
+        return cls(**{n: np.zeros(0, np.int64 if n in whole else np.float64) for n in names})
+
+    @classmethod
     def concatenate(cls, parts: list[Events]) -> Events:
         """Return all rows of `parts` in order; at least one part."""
         names = [f.name for f in dataclasses.fields(cls)]
@@ -93,7 +100,7 @@ def season_of(config: TransientsConfig, mjd: float) -> int:
     return int(mjd // config.season_days)
 
 
-def season_events(  # noqa: PLR0917 - a season's place in space and time
+def season_events(
     config: TransientsConfig, seed: int, order: int, tile: int, season: int, galaxies: Galaxies
 ) -> Events:
     """Return the transients that peak in one season in one tile."""
@@ -102,15 +109,15 @@ def season_events(  # noqa: PLR0917 - a season's place in space and time
     hosts = np.flatnonzero(
         (galaxies.redshift < config.max_redshift) & (galaxies.mags[1] < config.host_r_limit)
     )
-    parts = []
+    parts = [Events.empty()]
     for number, kind in enumerate(config.kinds.values()):
         count = int(random.poisson(kind.per_square_degree_and_season * area))
         count = 0 if kind.hosted and not len(hosts) else count
         family = Family.SUPERNOVA if kind.hosted else Family.TRANSIENT
+        if count == 0:
+            continue
         # Tile and season make the cell; each kind has a running range of its own.
-        identity = object_ids(family, (tile << 12) + season % 4096, (number + 1) << 16)[number << 16 :][
-            :count
-        ]
+        identity = object_ids(family, (tile << 12) + season % 4096, count, start=number << 16)
         when = (season + random.random(count)) * config.season_days
         stretch = random.uniform(*kind.stretch, count)
         if kind.hosted:
@@ -144,7 +151,7 @@ def distance_modulus(redshift: Floats, hubble_kms_mpc: float) -> Floats:
     return np.asarray(5.0 * np.log10(megaparsec) + 25.0)
 
 
-def _in_hosts(  # noqa: PLR0917 - everything that makes a supernova
+def _in_hosts(
     config: TransientsConfig,
     random: np.random.Generator,
     kind: EventKind,
@@ -157,8 +164,8 @@ def _in_hosts(  # noqa: PLR0917 - everything that makes a supernova
 ) -> Events:
     """Supernovae follow the light of their hosts, out to twice the half-light ellipse."""
     count = len(identity)
-    light = 10 ** (-0.4 * galaxies.mags[1][hosts]) if len(hosts) else np.zeros(0)
-    host = random.choice(hosts, count, p=light / light.sum()) if count else hosts[:0]
+    light = 10 ** (-0.4 * galaxies.mags[1][hosts])
+    host = random.choice(hosts, count, p=light / light.sum())
     radius = galaxies.half_light_arcsec[host] * np.minimum(random.exponential(0.6, count), 2.0)
     angle = random.uniform(0.0, 2 * np.pi, count)
     along, across = radius * np.cos(angle), radius * np.sin(angle) * galaxies.axis_ratio[host]

@@ -152,7 +152,7 @@ def exposure_table(exposures: Sequence[Exposure], science: Iterable[bool]) -> pa
 def quadrant_table(camera: Camera, optics: Optics, exposures: Sequence[Exposure]) -> pa.Table:
     """Return the true world coordinates of every readout channel of the on-sky exposures.
 
-    Linear terms at the channel's middle, and its four corners in the order (1, 1), (nx, 1), (nx, ny), (1, ny).
+    Linear terms at the channel's middle; four corners in the order (1, 1), (nx, 1), (nx, ny), (1, ny).
     """
     nx, ny = camera.quadrant.nx, camera.quadrant.ny
     middle = ((nx + 1) / 2, (ny + 1) / 2)

@@ -9,20 +9,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from zsds_tasks.simulator.asteroids import Asteroids
-from zsds_tasks.simulator.census import Census
+from zsds_tasks.simulator.census import Census, fields_of, take_census
 from zsds_tasks.simulator.configuration import SimulatorConfig
 from zsds_tasks.simulator.identities import Family, family_of
 from zsds_tasks.simulator.products import Kind
 from zsds_tasks.simulator.stars import BANDS
 from zsds_tasks.simulator.variables import VariableClass
+from zsds_tasks.simulator.world import Night
+from zsds_tasks.survey.nights import mjd
 
-NUMBERS = (
-    ("ra", "dec", "pmra", "pmdec", "parallax")
-    + BANDS
-    + ("period_days", "amplitude_mag", "phase", "half_light_arcsec", "axis_ratio", "angle_deg", "redshift")
-    + ("peak_mjd", "stretch", "a_au", "e", "inclination_deg", "node_deg", "perihelion_deg", "anomaly_deg")
-    + ("epoch_mjd", "h_mag", "g_slope")
-)
+PLACE = ("ra", "dec", "pmra", "pmdec", "parallax")
+ROTATION = ("period_days", "amplitude_mag", "phase")
+SHAPE = ("half_light_arcsec", "axis_ratio", "angle_deg", "redshift")
+ORBIT = ("a_au", "e", "inclination_deg", "node_deg", "perihelion_deg", "anomaly_deg", "epoch_mjd")
+NUMBERS = (*PLACE, *BANDS, *ROTATION, *SHAPE, "peak_mjd", "stretch", *ORBIT, "h_mag", "g_slope")
 OBJECT_SCHEMA = pa.schema(
     [
         pa.field("object_id", pa.int64(), nullable=False),
@@ -33,6 +33,20 @@ OBJECT_SCHEMA = pa.schema(
         *(pa.field(name, pa.float64()) for name in NUMBERS),
     ]
 )
+
+
+OBJECT_LIMIT_MAG = 22.0  # of r; fainter objects shine but are not written down
+
+
+def night_objects(night: Night) -> pa.Table:
+    """Return the `objects` of one night: those of the fields it observed, transients and asteroids of its date."""
+    sky = [exposure for exposure in night.exposures if exposure.is_sky]
+    maker = night.maker
+    if not sky:
+        return OBJECT_SCHEMA.empty_table()
+    centres = fields_of(maker, [exposure.field for exposure in sky])
+    census = take_census(maker.site, maker.config, maker.seed, centres, mjd(sky[len(sky) // 2].middle))
+    return object_table(maker.config, census, maker.bodies, OBJECT_LIMIT_MAG)
 
 
 def object_table(config: SimulatorConfig, census: Census, bodies: Asteroids, limit_mag: float) -> pa.Table:
@@ -50,16 +64,15 @@ def _stars(census: Census, limit_mag: float) -> pa.Table:
     stars, curves = census.stars, census.variability
     varies = np.zeros(len(stars), np.int8)
     varies[curves.row] = curves.kind
-    light = {name: np.full(len(stars), np.nan) for name in ("period_days", "amplitude_mag", "phase")}
+    light = {name: np.full(len(stars), np.nan) for name in ROTATION}
     for name, values in light.items():
         values[curves.row] = getattr(curves, name)
     keep = stars.mags[1] < limit_mag
     classes = np.array(["", *(which.name.lower() for which in VariableClass)])[varies[keep]]
-    names = ("ra", "dec", "pmra", "pmdec", "parallax")
     return _rows(
         stars.object_id[keep],
         np.where(varies[keep] > 0, Kind.VARIABLE.name.lower(), Kind.STAR.name.lower()),
-        {name: getattr(stars, name)[keep] for name in names}
+        {name: getattr(stars, name)[keep] for name in PLACE}
         | dict(zip(BANDS, stars.mags[:, keep], strict=True))
         | {name: values[keep] for name, values in light.items()},
         classes=classes,
@@ -68,11 +81,11 @@ def _stars(census: Census, limit_mag: float) -> pa.Table:
 
 def _galaxies(census: Census, limit_mag: float) -> pa.Table:
     galaxies = census.galaxies.take(census.galaxies.mags[1] < limit_mag)
-    names = ("ra", "dec", "half_light_arcsec", "axis_ratio", "angle_deg", "redshift")
     return _rows(
         galaxies.object_id,
         np.full(len(galaxies), Kind.GALAXY.name.lower()),
-        {n: getattr(galaxies, n) for n in names} | dict(zip(BANDS, galaxies.mags, strict=True)),
+        {n: getattr(galaxies, n) for n in ("ra", "dec", *SHAPE)}
+        | dict(zip(BANDS, galaxies.mags, strict=True)),
     )
 
 
@@ -93,11 +106,10 @@ def _events(config: SimulatorConfig, census: Census, limit_mag: float) -> pa.Tab
 
 def _asteroids(bodies: Asteroids) -> pa.Table:
     orbits = bodies.orbits
-    names = ("a_au", "e", "inclination_deg", "node_deg", "perihelion_deg", "anomaly_deg", "epoch_mjd")
     return _rows(
         bodies.object_id,
         np.full(len(bodies), Kind.ASTEROID.name.lower()),
-        {n: getattr(orbits, n) for n in (*names, "h_mag", "g_slope")}
+        {n: getattr(orbits, n) for n in (*ORBIT, "h_mag", "g_slope")}
         | {"period_days": bodies.period_hours / 24.0, "amplitude_mag": bodies.amplitude_mag}
         | {"phase": bodies.phase},
         classes=np.where(family_of(bodies.object_id) == Family.FAST_ASTEROID, "fast", "belt"),

@@ -162,7 +162,7 @@ def _rr_lyrae(phase: Floats, shape: Floats, width: Floats) -> Floats:
 
 
 def _long_period(phase: Floats, shape: Floats, width: Floats) -> Floats:
-    """A slow wave with some asymmetry, peak to peak close to 1."""
+    """Return a slow wave with some asymmetry, peak to peak close to 1."""
     del width
     return 0.45 * np.sin(2 * np.pi * phase) + 0.12 * shape * np.sin(4 * np.pi * phase + 0.7)
 

@@ -1,4 +1,4 @@
-"""Two-body motion about the Sun, seen from the Earth: elements <-> state, ephemerides with light time, H-G light.
+"""Two-body motion about the Sun seen from the Earth: elements and states, light time, H-G brightness.
 
 Vectors are heliocentric, au and au/day, on ICRS axes; elements refer to the ecliptic and equinox of J2000.
 Planets do not pull: over a few nights from the epoch of the elements that is arcseconds or less for bodies
@@ -19,7 +19,7 @@ from zsds_tasks.sky.tangent import ARCSEC_PER_RADIAN
 Floats = NDArray[np.float64]
 GAUSS = 0.017_202_098_95  # the Gaussian constant, au^1.5 / day: GM of the Sun is its square
 LIGHT_DAYS_PER_AU = 0.005_775_518_331
-OBLIQUITY_DEG = 84_381.406 / 3600.0
+OBLIQUITY_DEG = 84_381.448 / 3600.0  # IAU 1976, which JPL and the MPC use for orbital elements
 KEPLER_STEPS = 50
 KEPLER_TOLERANCE = 1e-13
 
@@ -181,10 +181,11 @@ def observe(orbits: Orbits, mjd_utc: float, observer: Observer) -> Ephemeris:
     now = float(horizon.tt(mjd_utc))
     earth, earth_velocity = horizon.earth(mjd_utc)
     site, site_velocity = horizon.site(mjd_utc, observer)
+    sun_velocity = horizon.sun_velocity(mjd_utc)
     delay = np.zeros(len(orbits))
     for _ in range(3):
         position, velocity = states(orbits, now - delay)
-        relative = position - (earth + site)
+        relative = position - sun_velocity * delay[:, None] - (earth + site)
         distance = np.linalg.norm(relative, axis=1)
         delay = distance * LIGHT_DAYS_PER_AU
     ra, dec = np.arctan2(relative[:, 1], relative[:, 0]), np.arcsin(relative[:, 2] / distance)
@@ -221,7 +222,7 @@ def reduced_dimming(
 
 
 def _axes(orbits: Orbits) -> tuple[Floats, Floats]:
-    """Unit vectors toward perihelion and 90 degrees ahead of it, ICRS axes, each (N, 3)."""
+    """Return unit vectors toward perihelion and 90 degrees ahead of it, ICRS axes, each (N, 3)."""
     i, node, peri = (
         np.radians(angle) for angle in (orbits.inclination_deg, orbits.node_deg, orbits.perihelion_deg)
     )

@@ -247,3 +247,16 @@ def within_cone(
     limit = 2.0 * np.sin(np.radians(min(radius_deg, 180.0)) / 2.0)
     inside: NDArray[np.bool_] = np.einsum("...i,...i", chord, chord) <= limit * limit
     return inside
+
+
+def within_box(
+    ra_deg: Any, dec_deg: Any, ra_range: tuple[float, float], dec_range: tuple[float, float]
+) -> NDArray[np.bool_]:
+    """Say which positions lie in a box, borders included; `ra_range` runs eastward and may cross 0 h."""
+    ra, dec = np.asarray(ra_deg, float), np.asarray(dec_deg, float)
+    width = ra_range[1] - ra_range[0]
+    width = width if width >= 360.0 else width % 360.0
+    inside: NDArray[np.bool_] = (
+        (((ra - ra_range[0]) % 360.0) <= width) & (dec >= dec_range[0]) & (dec <= dec_range[1])
+    )
+    return inside

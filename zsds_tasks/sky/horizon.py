@@ -72,6 +72,12 @@ def earth(mjd_utc: ArrayLike) -> tuple[Floats, Floats]:
     return heliocentric["p"], heliocentric["v"]
 
 
+def sun_velocity(mjd_utc: ArrayLike) -> Floats:
+    """Return the Sun's barycentric velocity (..., 3; au/day): it moves by 0.03 arcsec in a light time."""
+    heliocentric, barycentric = erfa.epv00(MJD_EPOCH, tt(mjd_utc))
+    return np.asarray(barycentric["v"] - heliocentric["v"])
+
+
 def site(mjd_utc: ArrayLike, observer: Observer) -> tuple[Floats, Floats]:
     """Return geocentric position (..., 3; au) and velocity (au/day) of an observer, ICRS axes."""
     fixed = erfa.gd2gc(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from zsds_tasks.science.raw import DefectCode, RawFrame, RawRules, Refusal, expo
 from zsds_tasks.science.raw.rows import SHARED_COLUMNS
 from zsds_tasks.steps.incoming import Delivery
 from zsds_tasks.steps.inspection import Inspection, LeftAlone
+from zsds_tasks.survey.filenames import RawFileName
 
 Place = tuple[int, int]
 """An exposure and a CCD: (expid, ccdid)."""
@@ -127,11 +129,15 @@ class Judge:
             if orphan is not None and self._refusal_of(orphan) is None:
                 self._accept(orphan, decisions)
         found = Accepted(frame, inspection.sha256, inspection.delivery.size, inspection.delivery)
+        known = self.register.frames.get(place)
+        if known is not None and known.sha256 == inspection.sha256:
+            # Perhaps under another name that fits as well: what is archived keeps its own.
+            archived = dataclasses.replace(frame, name=RawFileName.parse(known.filename))
+            decisions.duplicates.append(dataclasses.replace(found, frame=archived))
+            return
         refusal = self._refusal_of(found)
         if refusal is not None:
             self._refuse(inspection, refusal, decisions)
-        elif place in self.register.frames:
-            decisions.duplicates.append(found)
         else:
             self._accept(found, decisions)
 

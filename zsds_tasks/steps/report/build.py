@@ -37,8 +37,8 @@ def build_report(
     now : datetime.datetime
         When the report is made, aware.
     score : Mapping, optional
-        Of a simulated night: ``measures``, a list of mappings with ``measure``, ``value``, ``target``, ``ok`` and
-        ``sentence``, and a ``sentence`` over all.
+        Of a simulated night: ``measures``, a list of mappings with ``measure``, ``value``, ``target``, ``ok``
+        and ``sentence``, and a ``sentence`` over all.
 
     Returns
     -------

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from zsds_tasks.sky.horizon import Observer, moon
-from zsds_tasks.steps.report.gather import NightFacts
+from zsds_tasks.steps.report.gather import NightFacts, records
 from zsds_tasks.survey.nights import mjd
 
 FILTER_COLOURS = ("#35c486", "#ff6a58", "#b98ae6", "#5cb8ff", "#f0bd4e")
@@ -38,7 +38,7 @@ def coverage_png(facts: NightFacts) -> bytes:
     bytes
         PNG on a dark ground; east is left, right ascension 0 h in the middle.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - half a second, only pictures pay
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - slow import
     from matplotlib.figure import Figure  # noqa: PLC0415 - the same
 
     figure = Figure(figsize=(11.2, 5.9), dpi=100, facecolor=BACKGROUND)
@@ -51,10 +51,14 @@ def coverage_png(facts: NightFacts) -> bytes:
         chosen = seen[seen["filtercode"] == filter_.code]
         if len(chosen):
             axes.scatter(
-                _x(chosen["ra"]), np.radians(chosen["dec"]), s=50 + 26 * chosen["count"].clip(upper=20),
-                marker=_wedge(number, len(facts.survey.filters)), color=FILTER_COLOURS[number % 5],
-                linewidths=0, zorder=5,
-            )  # fmt: skip
+                _x(chosen["ra"]),
+                np.radians(chosen["dec"]),
+                s=110 + 30 * chosen["count"].clip(upper=20),
+                marker=_wedge(number, len(facts.survey.filters)),
+                color=FILTER_COLOURS[number % 5],
+                linewidths=0,
+                zorder=5,
+            )
     _label_fields(axes, seen)
     stream = io.BytesIO()
     FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
@@ -71,23 +75,40 @@ def _draw_sky(axes: Any) -> None:
     from astropy.coordinates import SkyCoord  # noqa: PLC0415 - as above
 
     along = np.linspace(0, 360, 721)
-    for frame, name, style, colour in (
-        ("galactic", "Galactic plane", "-", "#7d8cab"),
-        ("barycentricmeanecliptic", "ecliptic", (0, (5, 4)), "#a58a4a"),
+    for frame, name, style, colour, wanted in (
+        ("galactic", "Galactic plane", "-", "#7d8cab", (1.1, 0.55)),
+        ("barycentricmeanecliptic", "ecliptic", (0, (5, 4)), "#a58a4a", (-2.2, 0.3)),
     ):
         circle = SkyCoord(along * units.deg, np.zeros_like(along) * units.deg, frame=frame).icrs
         x, y = _x(circle.ra.deg), circle.dec.rad
-        order = np.argsort(x)
-        axes.plot(x[order], y[order], color=colour, linewidth=1.4, linestyle=style, zorder=2)
-        at = order[int(len(order) * (0.70 if frame == "galactic" else 0.15))]
+        torn = np.flatnonzero(np.abs(np.diff(x)) > np.pi) + 1  # where it leaves the map on one side
+        axes.plot(
+            np.insert(x, torn, np.nan),
+            np.insert(y, torn, np.nan),
+            color=colour,
+            linewidth=1.4,
+            linestyle=style,
+            zorder=2,
+        )
+        at = int(np.argmin(np.hypot(x - wanted[0], y - wanted[1])))
         axes.text(
-            x[at], y[at] + 0.06, name, color=colour, fontsize=9, ha="center", va="bottom", zorder=3,
+            x[at],
+            y[at] + 0.06,
+            name,
+            color=colour,
+            fontsize=9,
+            ha="center",
+            va="bottom",
+            zorder=3,
             bbox={"facecolor": PANEL, "edgecolor": "none", "pad": 1.0, "alpha": 0.8},
-        )  # fmt: skip
+        )
     axes.grid(color=GRID, linewidth=0.7)
     axes.spines["geo"].set_edgecolor("#44547a")
     hours = np.arange(-10, 11, 2)
-    axes.set_xticks(-np.radians(hours * 15.0)[::-1], [f"{h % 24} h" for h in hours[::-1]])
+    axes.set_xticks(-np.radians(hours * 15.0)[::-1], [""] * len(hours))
+    for hour in hours:  # south of every field, where no marker is in the way
+        words = {"color": "#8d9bb5", "fontsize": 8.5, "ha": "center", "va": "center"}
+        axes.text(-np.radians(hour * 15.0), np.radians(-45), f"{hour % 24} h", zorder=3, **words)
     axes.tick_params(colors="#8d9bb5", labelsize=8.5)
     axes.set_axisbelow(True)
 
@@ -99,9 +120,14 @@ def _draw_moon(axes: Any, facts: NightFacts) -> None:
     ra, dec, lit = moon(when, Observer(site.latitude_deg, site.longitude_deg, site.elevation_m))
     axes.scatter(_x(ra), np.radians(dec), s=90, color="#ffe9a3", edgecolors=BACKGROUND, zorder=4)
     axes.annotate(
-        f"Moon, {lit[0]:.0%} lit", (float(_x(ra)[0]), float(np.radians(dec)[0])), xytext=(9, -4),
-        textcoords="offset points", color="#ffe9a3", fontsize=9, zorder=4,
-    )  # fmt: skip
+        f"Moon, {lit[0]:.0%} lit",
+        (float(_x(ra)[0]), float(np.radians(dec)[0])),
+        xytext=(9, -4),
+        textcoords="offset points",
+        color="#ffe9a3",
+        fontsize=9,
+        zorder=4,
+    )
 
 
 def _draw_footprints(axes: Any, facts: NightFacts, seen: pd.DataFrame) -> None:
@@ -109,14 +135,16 @@ def _draw_footprints(axes: Any, facts: NightFacts, seen: pd.DataFrame) -> None:
     from matplotlib.patches import Polygon  # noqa: PLC0415 - as above
 
     half_east, half_north = (half / 3600 for half in facts.camera.half_size_arcsec)
-    for row in seen.drop_duplicates("field").itertuples():
+    for row in records(seen.drop_duplicates("field")):
         stretch = 1 / max(np.cos(np.radians(row.dec)), 0.05)
         east = np.array([-1, 1, 1, -1]) * half_east * stretch
         if np.ptp(_x(row.ra + east)) > np.pi:
             continue  # it crosses the map's edge and would be drawn across the whole sky
         north = np.clip(row.dec + np.array([-1, -1, 1, 1]) * half_north, -89.9, 89.9)
         corners = np.column_stack([_x(row.ra + east), np.radians(north)])
-        axes.add_patch(Polygon(corners, facecolor="#ffffff22", edgecolor="#ffffff88", linewidth=0.8, zorder=3))
+        axes.add_patch(
+            Polygon(corners, facecolor="#ffffff22", edgecolor="#ffffff88", linewidth=0.8, zorder=3)
+        )
 
 
 def _label_fields(axes: Any, seen: pd.DataFrame) -> None:
@@ -124,7 +152,7 @@ def _label_fields(axes: Any, seen: pd.DataFrame) -> None:
     if len(fields) > 60:
         return
     groups: list[tuple[float, float, list[int]]] = []
-    for row in fields.itertuples():
+    for row in records(fields):
         for ra, dec, names in groups:
             apart = np.hypot(((row.ra - ra + 180) % 360 - 180) * np.cos(np.radians(dec)), row.dec - dec)
             if apart < NEAR_DEG:
@@ -134,9 +162,15 @@ def _label_fields(axes: Any, seen: pd.DataFrame) -> None:
             groups.append((float(row.ra), float(row.dec), [int(row.field)]))
     for ra, dec, names in groups:
         axes.annotate(
-            ", ".join(map(str, names)), (float(_x(ra)), float(np.radians(dec))), xytext=(0, 13),
-            textcoords="offset points", color=INK, fontsize=9, ha="center", zorder=6,
-        )  # fmt: skip
+            ", ".join(map(str, names)),
+            (float(_x(ra)), float(np.radians(dec))),
+            xytext=(0, 15),
+            textcoords="offset points",
+            color=INK,
+            fontsize=9,
+            ha="center",
+            zorder=6,
+        )
 
 
 def _wedge(number: int, of: int) -> Any:
@@ -145,5 +179,4 @@ def _wedge(number: int, of: int) -> Any:
 
     width = 360 / max(of, 1)
     start = 90 + number * width
-    wedge = MarkerPath.wedge(start + 5, start + width - 5)
-    return wedge
+    return MarkerPath.wedge(start + 5, start + width - 5)

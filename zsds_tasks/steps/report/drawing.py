@@ -35,7 +35,9 @@ def svg(width: float, height: float, content: Iterable[str], label: str) -> str:
     )
 
 
-def rect(x: float, y: float, width: float, height: float, *, fill: str, title: str = "", more: str = "") -> str:
+def rect(
+    x: float, y: float, width: float, height: float, *, fill: str, title: str = "", more: str = ""
+) -> str:
     """Return a rectangle; `title` shows when pointed at."""
     tip = f"<title>{escape(title)}</title>" if title else ""
     return (

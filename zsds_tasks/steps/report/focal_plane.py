@@ -1,10 +1,11 @@
-"""A picture of one exposure as it lies in the focal plane: north up, east left, gaps and missing CCDs shown."""
+"""A picture of one exposure as it lies in the focal plane: north up, east left, gaps and all."""
 
 from __future__ import annotations
 
 import io
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from zsds_tasks.lakehouse import Lakehouse
-from zsds_tasks.steps.report.gather import NightFacts
+from zsds_tasks.steps.report.gather import NightFacts, records
 from zsds_tasks.survey.camera import Camera, Quadrant
 
 LONG_SIDE = 1080
@@ -37,9 +38,9 @@ class Mosaic:
 
 
 def choose_exposure(facts: NightFacts) -> pd.Series | None:
-    """Return the exposure to show: a science one with the most CCDs, in the middle of the night; None without any.
+    """Return the exposure to show: the middle one of the night among the science ones with the most CCDs.
 
-    A night without science exposures shows another on-sky or lamp frame, or a bias frame at last.
+    A night without science exposures shows an illuminated frame, or a bias frame at last; None without any.
     """
     for rows in (
         facts.science,
@@ -83,7 +84,7 @@ def read_mosaic(lakehouse: Lakehouse, facts: NightFacts, expid: int) -> Mosaic:
     rows = facts.quadrants[facts.quadrants["expid"] == expid]
     for file, channels in rows.groupby("path"):
         with fits.open(io.BytesIO(lakehouse.storage.read_bytes(str(file)))) as hdus:
-            for row in channels.itertuples():
+            for row in records(channels):
                 binned = _binned(hdus, int(row.hdu), binning) * float(row.gain)
                 _place(canvas, binned, camera, camera.quadrants[int(row.rcid)], binning)
                 del hdus[int(row.hdu)].data
@@ -91,7 +92,7 @@ def read_mosaic(lakehouse: Lakehouse, facts: NightFacts, expid: int) -> Mosaic:
 
 
 def _binned(hdus: fits.HDUList, hdu: int, binning: int) -> NDArray[np.float32]:
-    """Return the mean of blocks of pixels above the overscan's median, DN; edges that fill no block are cut."""
+    """Return means of blocks of pixels above the overscan's median, DN; incomplete blocks are cut off."""
     image = hdus[hdu].data
     level = float(np.median(hdus[hdu + OVERSCAN_OFFSET].data))
     ny, nx = (n // binning for n in image.shape)
@@ -153,7 +154,7 @@ def focal_plane_png(mosaic: Mosaic, camera: Camera) -> bytes:
     bytes
         PNG.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - half a second, only pictures pay
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - slow import
     from matplotlib.colors import LinearSegmentedColormap  # noqa: PLC0415 - the same
     from matplotlib.figure import Figure  # noqa: PLC0415 - the same
 
@@ -161,18 +162,32 @@ def focal_plane_png(mosaic: Mosaic, camera: Camera) -> bytes:
     margin, dpi = 34, 100
     figure = Figure(figsize=((nx + 2 * margin) / dpi, (ny + 2 * margin) / dpi), dpi=dpi, facecolor=BACKGROUND)
     axes = figure.add_axes(
-        (margin / (nx + 2 * margin), margin / (ny + 2 * margin), nx / (nx + 2 * margin), ny / (ny + 2 * margin))
+        (
+            margin / (nx + 2 * margin),
+            margin / (ny + 2 * margin),
+            nx / (nx + 2 * margin),
+            ny / (ny + 2 * margin),
+        )
     )
     shades = ["#05070d", "#22304d", "#8fa3c4", "#fffaf0"]
     colours = LinearSegmentedColormap.from_list("night", shades, N=96).with_extremes(bad=BACKGROUND)
     axes.imshow(
-        np.ma.masked_invalid(stretched(mosaic.pixels)), cmap=colours, vmin=0, vmax=1, interpolation="none",
-        origin="upper", extent=(mosaic.half_width_arcsec, -mosaic.half_width_arcsec,
-                                -mosaic.half_height_arcsec, mosaic.half_height_arcsec),
-    )  # fmt: skip
+        np.ma.masked_invalid(stretched(mosaic.pixels)),
+        cmap=colours,
+        vmin=0,
+        vmax=1,
+        interpolation="none",
+        origin="upper",
+        extent=(
+            mosaic.half_width_arcsec,
+            -mosaic.half_width_arcsec,
+            -mosaic.half_height_arcsec,
+            mosaic.half_height_arcsec,
+        ),
+    )
     axes.set_axis_off()
     _label_quadrants(axes, camera, mosaic)
-    style = {"color": INK, "fontsize": 10, "ha": "center", "va": "center"}
+    style: dict[str, Any] = {"color": INK, "fontsize": 10, "ha": "center", "va": "center"}
     figure.text(0.5, 1 - margin / 2 / (ny + 2 * margin), "N", **style)
     figure.text(margin / 2 / (nx + 2 * margin), 0.5, "E", **style)
     stream = io.BytesIO()
@@ -180,7 +195,7 @@ def focal_plane_png(mosaic: Mosaic, camera: Camera) -> bytes:
     return stream.getvalue()
 
 
-def _label_quadrants(axes: object, camera: Camera, mosaic: Mosaic) -> None:
+def _label_quadrants(axes: Any, camera: Camera, mosaic: Mosaic) -> None:
     from matplotlib.patches import Rectangle  # noqa: PLC0415 - as above
     from matplotlib.patheffects import withStroke  # noqa: PLC0415 - as above
 
@@ -191,14 +206,25 @@ def _label_quadrants(axes: object, camera: Camera, mosaic: Mosaic) -> None:
         east, north = quadrant.centre_east_arcsec, quadrant.centre_north_arcsec
         missing = quadrant.ccdid in mosaic.missing
         corner = (east - width / 2, north - height / 2)
-        axes.add_patch(  # type: ignore[attr-defined]
+        axes.add_patch(
             Rectangle(
-                corner, width, height, facecolor=EMPTY if missing else "none", edgecolor="#3a4a68",
-                linewidth=0.6, hatch="///" if missing else None,
+                corner,
+                width,
+                height,
+                facecolor=EMPTY if missing else "none",
+                edgecolor="#3a4a68",
+                linewidth=0.6,
+                hatch="///" if missing else None,
             )
-        )  # fmt: skip
+        )
         words = f"{quadrant.ccdid}·q{quadrant.qid}" + ("  missing" if missing else "")
-        axes.text(  # type: ignore[attr-defined]
-            east + width * 0.47, north + height * 0.46, words, color=INK, fontsize=size, ha="left", va="top",
+        axes.text(
+            east + width * 0.47,
+            north + height * 0.46,
+            words,
+            color=INK,
+            fontsize=size,
+            ha="left",
+            va="top",
             path_effects=[withStroke(linewidth=2.2, foreground="#05070d")],
-        )  # fmt: skip
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,8 +19,17 @@ from zsds_tasks.survey.survey import Survey, load_survey
 
 ENGINEERING = "engineering"
 _QUADRANT_COLUMNS = (
-    "expid", "rcid", "ccdid", "qid", "gain", "readnoise", "filename", "path", "hdu", "file_size",
-)  # fmt: skip
+    "expid",
+    "rcid",
+    "ccdid",
+    "qid",
+    "gain",
+    "readnoise",
+    "filename",
+    "path",
+    "hdu",
+    "file_size",
+)
 
 
 @dataclass(frozen=True)
@@ -71,11 +80,13 @@ class NightFacts:
 
     @property
     def open_shutter_fraction(self) -> float | None:
-        """Share of the time from the first to the last science exposure with the shutter open; None for none."""
+        """Share of the time from first to last science exposure with the shutter open; None below two."""
         if len(self.science) < 2:
             return None
         start = self.science["obsdate"].iloc[0]
-        last = self.science["obsdate"].iloc[-1] + pd.Timedelta(seconds=float(self.science["exptime"].iloc[-1]))
+        last = self.science["obsdate"].iloc[-1] + pd.Timedelta(
+            seconds=float(self.science["exptime"].iloc[-1])
+        )
         return float(self.science["exptime"].sum() / (last - start).total_seconds())
 
 
@@ -127,7 +138,7 @@ def gather(lakehouse: Lakehouse, night: str, *, camera: str | None = None) -> Ni
     survey = load_survey(model.survey, lakehouse.include)
     exposures["kind"] = [
         kind_of(survey, row.imgtypecode, row.filtercode, is_science=bool(row.is_science))
-        for row in exposures.itertuples()
+        for row in records(exposures)
     ]
     return NightFacts(
         night=observing_night,
@@ -186,15 +197,23 @@ def night_summary(lakehouse: Lakehouse, night: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        Counts of exposures (``exposures``, ``science``, ``science_by_filter``, ``calibration``, ``engineering``,
-        ``incomplete``), of files (``files``, ``bytes``, ``quarantined``, ``quarantined_by_code``), of checks
-        (``checks``, ``checks_passed``, ``checks_critical``, ``checks_warning``), and
+        Counts of exposures (``exposures``, ``science``, ``science_by_filter``, ``calibration``,
+        ``engineering``, ``incomplete``, ``fields``), of files (``files``, ``bytes``, ``quarantined``,
+        ``quarantined_by_code``, ``quarantined_bytes``), of checks (``checks``, ``checks_passed``,
+        ``checks_critical``, ``checks_warning``), the times ``first_exposure`` and ``last_exposure``, and
         ``open_shutter_fraction`` (None with fewer than two science exposures).
     """
     return summarise(gather(lakehouse, night))
 
 
-def earlier_nights(lakehouse: Lakehouse, night: ObservingNight, *, days: int = 30, most: int = 7) -> list[str]:
+def records(frame: pd.DataFrame) -> Iterator[Any]:
+    """Yield rows whose columns are attributes."""
+    yield from frame.itertuples()
+
+
+def earlier_nights(
+    lakehouse: Lakehouse, night: ObservingNight, *, days: int = 30, most: int = 7
+) -> list[str]:
     """Return the nights with exposures in the days before this one, newest first."""
     first = ObservingNight(night.date - dt.timedelta(days=days))
     rows = lakehouse.table("raw_exposures").read(["night"], where={"night": (str(first), str(night))})

@@ -1,4 +1,4 @@
-"""The night along the clock: every exposure by kind, twilight behind them, the Moon above, idle time named."""
+"""The night along the clock: every exposure by kind, twilight behind, the Moon above, idle time named."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pandas as pd
 
 from zsds_tasks.sky.horizon import Observer, horizontal, moon, sun
 from zsds_tasks.steps.report.drawing import WIDTH, Axis, dot, hour_ticks, line, path, rect, svg, text
-from zsds_tasks.steps.report.gather import NightFacts
+from zsds_tasks.steps.report.gather import NightFacts, records
 from zsds_tasks.survey.nights import mjd
 
-LEFT, RIGHT, TOP, LANE, MOON_HEIGHT = 112, 14, 26, 30, 74
+LEFT, RIGHT, TOP, LANE, MOON_HEIGHT = 150, 14, 6, 32, 78
 IDLE_MINUTES = 20.0
 STEP = dt.timedelta(minutes=4)
-TWILIGHT = ((0.0, 0.0), (-6.0, 0.10), (-12.0, 0.20), (-18.0, 0.30))
-"""Sun's altitude above which (degrees) the background has this opacity; 0.42 below them all."""
-DARK_OPACITY = 0.42
+TWILIGHT = ((0.0, 0.0), (-6.0, 0.22), (-12.0, 0.48), (-18.0, 0.72))
+"""Sun's altitude above which (degrees) the background has this opacity; 0.94 below them all."""
+DARK_OPACITY = 0.94
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ def timeline(facts: NightFacts) -> str:
     for number, kind in enumerate(kinds):
         rows = facts.exposures[facts.exposures["kind"] == kind]
         parts += _lane(facts, kind, rows, lanes_top + number * LANE, x)
-    parts += _idle(facts.science, x, bottom)
+    idle = _idle(facts.science, x, bottom)
     words = f"Timeline of night {facts.night}: {len(facts.exposures)} exposures in {len(kinds)} kinds"
-    return svg(WIDTH, bottom + 58, parts, words)
+    return svg(WIDTH, bottom + (58 if idle else 26), [*parts, *idle], words)
 
 
 def _twilight(track: SkyTrack, x: Axis, top: float, bottom: float) -> list[str]:
@@ -98,7 +98,12 @@ def _twilight(track: SkyTrack, x: Axis, top: float, bottom: float) -> list[str]:
             left, right = x(mjd(track.times[first])), x(mjd(track.times[min(n, len(opacity) - 1)]))
             parts.append(
                 rect(
-                    left, top, right - left, bottom - top, fill="var(--night)", more=f'fill-opacity="{opacity[first]}"'
+                    left,
+                    top,
+                    right - left,
+                    bottom - top,
+                    fill="var(--night)",
+                    more=f'fill-opacity="{opacity[first]}"',
                 )
             )
             first = n
@@ -112,18 +117,22 @@ def _hours(start: dt.datetime, end: dt.datetime, x: Axis, bottom: float) -> list
     parts = []
     for tick in hour_ticks(start, end):
         at = x(mjd(tick))
-        parts.append(line(at, TOP, at, bottom, more='stroke-opacity="0.55"'))
+        parts.append(line(at, TOP, at, bottom, stroke="var(--faint)", more='stroke-opacity="0.28"'))
         parts.append(text(at, bottom + 18, f"{tick:%H:%M}", anchor="middle"))
-    return [*parts, text(x.start - 12, bottom + 18, "UT", anchor="end")]
+    return [*parts, text(x.start - 12, bottom + 18, "hour (UT)", anchor="end")]
 
 
 def _moon(track: SkyTrack, x: Axis) -> list[str]:
     y = Axis(0, 90, TOP + MOON_HEIGHT, TOP + 6)
     parts = [
-        line(x.start, y(0), x.end, y(0), more='stroke-opacity="0.7"'),
+        line(x.start, y(0), x.end, y(0), stroke="var(--faint)", more='stroke-opacity="0.45"'),
         text(x.start - 12, TOP + MOON_HEIGHT / 2, "Moon", anchor="end"),
         text(
-            x.start - 12, TOP + MOON_HEIGHT / 2 + 16, f"{track.moon_lit:.0%} lit", anchor="end", more='font-size="12"'
+            x.start - 12,
+            TOP + MOON_HEIGHT / 2 + 16,
+            f"{track.moon_lit:.0%} lit",
+            anchor="end",
+            more='font-size="12"',
         ),
     ]
     stretch: list[tuple[float, float]] = []
@@ -131,35 +140,55 @@ def _moon(track: SkyTrack, x: Axis) -> list[str]:
         if time is not None and altitude >= 0:
             stretch.append((x(mjd(time)), y(float(altitude))))
         elif stretch:
-            parts.append(path(stretch, stroke="var(--moon)", more='stroke-width="2.5" stroke-linecap="round"'))
+            parts.append(
+                path(stretch, stroke="var(--moon)", more='stroke-width="2.5" stroke-linecap="round"')
+            )
             stretch = []
     if not (track.moon_alt >= 0).any():
         parts.append(
-            text((x.start + x.end) / 2, y(38), "below the horizon all night", anchor="middle", more='font-size="12"')
+            text(
+                (x.start + x.end) / 2,
+                y(38),
+                "below the horizon all night",
+                anchor="middle",
+                more='font-size="12"',
+            )
         )
         return parts
     highest = int(np.argmax(track.moon_alt))
     top = (x(mjd(track.times[highest])), y(float(track.moon_alt[highest])))
-    return [*parts, dot(*top, 6, fill="var(--moon)", title=f"Moon at most {track.moon_alt[highest]:.0f}° high")]
+    return [
+        *parts,
+        dot(*top, 6, fill="var(--moon)", title=f"Moon at most {track.moon_alt[highest]:.0f}° high"),
+    ]
 
 
 def _lane(facts: NightFacts, kind: str, rows: pd.DataFrame, top: float, x: Axis) -> list[str]:
     name = facts.kind_name(kind)
     parts = [
-        text(x.start - 12, top + LANE / 2 + 4, f"{name}  {len(rows)}", anchor="end", more='font-weight="600"')
+        text(x.start - 46, top + LANE / 2 + 5, name, anchor="end", more='font-weight="600"'),
+        text(x.start - 12, top + LANE / 2 + 5, f"{len(rows)}", anchor="end"),
     ]
-    for row in rows.itertuples():
+    for row in records(rows):
         left = x(float(row.obsmjd))
-        width = max(x(float(row.obsmjd) + float(row.exptime) / 86400) - left, 1.6)
+        width = max(x(float(row.obsmjd) + float(row.exptime) / 86400) - left, 2.2)
         whole = row.n_ccds == row.n_ccds_expected
         where = f", field {row.field}" if row.field else ""
-        title = (
-            f"{row.expid}: {name}{where}, {row.obsdate:%H:%M:%S} UT, {row.exptime:g} s"
-            + ("" if whole else f", {row.n_ccds} of {row.n_ccds_expected} CCDs")
+        title = f"{row.expid}: {name}{where}, {row.obsdate:%H:%M:%S} UT, {row.exptime:g} s" + (
+            "" if whole else f", {row.n_ccds} of {row.n_ccds_expected} CCDs"
         )
         parts.append(rect(left, top + 5, width, LANE - 10, fill=colour(kind), title=title, more='rx="1"'))
         if not whole:
-            parts.append(dot(left + width / 2, top + 4, 3, fill="var(--bad)", title=title))
+            parts.append(
+                dot(
+                    left + width / 2,
+                    top + 5,
+                    4,
+                    fill="var(--bad)",
+                    title=title,
+                    more='stroke="#fff" stroke-width="1"',
+                )
+            )
     return parts
 
 
@@ -176,6 +205,12 @@ def _idle(science: pd.DataFrame, x: Axis, bottom: float) -> list[str]:
         parts.append(line(x(left) + 2, y, x(right) - 2, y, stroke="var(--faint)", more=more))
         if x(right) - x(left) > 34:
             parts.append(
-                text((x(left) + x(right)) / 2, y + 17, f"{minutes:.0f} min", anchor="middle", more='font-size="12"')
+                text(
+                    (x(left) + x(right)) / 2,
+                    y + 17,
+                    f"{minutes:.0f} min",
+                    anchor="middle",
+                    more='font-size="12"',
+                )
             )
     return [*parts, text(x.start - 12, y + 4, "idle", anchor="end")] if parts else []

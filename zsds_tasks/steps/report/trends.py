@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from zsds_tasks.steps.report.drawing import Axis, dot, hour_ticks, line, nice_ticks, padded, path, svg, text
-from zsds_tasks.steps.report.gather import NightFacts
+from zsds_tasks.steps.report.gather import NightFacts, records
 from zsds_tasks.steps.report.timeline import colour
 from zsds_tasks.survey.nights import JD_OF_MJD_ZERO, from_mjd, mjd
 
 WIDTH, HEIGHT = 540, 270
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 16, 44
+LEFT, RIGHT, TOP, BOTTOM = 58, 20, 20, 44
 _HAIRLINE = 'stroke-opacity="0.7"'
 
 
@@ -51,7 +51,7 @@ def read_noise(facts: NightFacts) -> str | None:
     quality = facts.quality
     if quality.empty:
         return None
-    by_channel = quality.groupby("rcid")["read_noise"].quantile([0.05, 0.5, 0.95]).unstack()
+    by_channel = quality.groupby("rcid")["read_noise"].quantile(np.array([0.05, 0.5, 0.95])).unstack()  # noqa: PD010 - of a Series, which has no pivot_table
     header = facts.quadrants.groupby("rcid")["readnoise"].median()
     values = [*by_channel.to_numpy().ravel().tolist(), *header.tolist()]
     x = Axis(-0.7, facts.camera.n_quadrants - 0.3, LEFT, WIDTH - RIGHT)
@@ -64,8 +64,14 @@ def read_noise(facts: NightFacts) -> str | None:
         if rcid in header.index:
             title += f", header {header[rcid]:.2f} e-"
             level = y(float(header[rcid]))
-            parts.append(line(at - half, level, at + half, level, stroke="var(--faint)", more='stroke-width="2"'))
-        parts.append(line(at, y(low), at, y(high), stroke="var(--accent)", more='stroke-width="2" stroke-opacity="0.5"'))
+            parts.append(
+                line(at - half, level, at + half, level, stroke="var(--faint)", more='stroke-width="2"')
+            )
+        parts.append(
+            line(
+                at, y(low), at, y(high), stroke="var(--accent)", more='stroke-width="2" stroke-opacity="0.5"'
+            )
+        )
         parts.append(dot(at, y(median), min(4.5, half), fill="var(--accent)", title=title))
     for tick in nice_ticks(0, facts.camera.n_quadrants - 1, 8):
         if float(tick).is_integer():
@@ -95,10 +101,17 @@ def sky_trend(facts: NightFacts) -> str | None:
         chosen = sky[sky["fid"] == filter_.fid].sort_values("obsjd")
         if chosen.empty:
             continue
-        points = [(x(row.obsjd - JD_OF_MJD_ZERO), y(float(rate[row.Index]))) for row in chosen.itertuples()]
-        parts.append(path(points, stroke=colour(filter_.code), more='stroke-width="1.3" stroke-opacity="0.45"'))
+        points = [(x(row.obsjd - JD_OF_MJD_ZERO), y(float(rate[row.Index]))) for row in records(chosen)]
+        parts.append(
+            path(points, stroke=colour(filter_.code), more='stroke-width="1.3" stroke-opacity="0.45"')
+        )
         parts += [
-            dot(*point, 3.6, fill=colour(filter_.code), title=f"{filter_.name}: {rate[expid]:.2f} DN/s, exposure {expid}")
+            dot(
+                *point,
+                3.6,
+                fill=colour(filter_.code),
+                title=f"{filter_.name}: {rate[expid]:.2f} DN/s, exposure {expid}",
+            )
             for point, expid in zip(points, chosen.index, strict=True)
         ]
     return svg(WIDTH, HEIGHT, parts, "Sky level through the night by filter")
@@ -128,7 +141,9 @@ def noise_curve(facts: NightFacts) -> str | None:
     parts = _frame(x, y, "noise variance x gain, electron DN", power=True)
     low, high = max(x.low, y.low), min(x.high, y.high)
     if high > low:
-        parts.append(line(x(low), y(low), x(high), y(high), stroke="var(--faint)", more='stroke-dasharray="5 4"'))
+        parts.append(
+            line(x(low), y(low), x(high), y(high), stroke="var(--faint)", more='stroke-dasharray="5 4"')
+        )
     kinds = facts.exposures.set_index("expid")["kind"].to_dict()
     shown: dict[tuple[int, int, str], None] = {}
     for expid, level, value in zip(rows["expid"], light, logs, strict=True):
@@ -168,11 +183,9 @@ def _frame(x: Axis, y: Axis, unit: str, *, power: bool = False) -> list[str]:
         parts.append(line(x.start, y(tick), x.end, y(tick), more=_HAIRLINE))
         parts.append(text(x.start - 8, y(tick) + 4, label, anchor="end"))
     if x.low > 10_000:
-        for hour in hour_ticks(from_mjd(x.low), from_mjd(x.high), most=8):
+        for hour in hour_ticks(from_mjd(x.low), from_mjd(x.high), most=6):
             at = x(mjd(hour))
             parts.append(line(at, TOP, at, HEIGHT - BOTTOM, more=_HAIRLINE))
             parts.append(text(at, HEIGHT - BOTTOM + 18, f"{hour:%H:%M}", anchor="middle"))
         parts.append(text((x.start + x.end) / 2, HEIGHT - 6, "UT", anchor="middle"))
     return parts
-
-

@@ -38,10 +38,13 @@ def footer(facts: NightFacts, now: dt.datetime) -> str:
         HTML.
     """
     libraries = ", ".join(f"{name} {number}" for name, number in library_versions().items())
-    tables = ", ".join(f"{name} v{number}" for name, number in sorted(facts.versions.items())) or "none written"
+    tables = (
+        ", ".join(f"{name} v{number}" for name, number in sorted(facts.versions.items())) or "none written"
+    )
     processing = ", ".join(sorted(set(facts.quality["processing_version"]))) or "none"
     return (
         f"<footer>Made {now:%Y-%m-%d %H:%M} UT for camera <code>{escape(facts.camera.name)}</code>. "
         f"Python {platform.python_version()}, {escape(libraries)}.<br>"
-        f"Tables: {escape(tables)}. Quick-look processing version: <code>{escape(processing)}</code>.</footer>"
+        f"Tables: {escape(tables)}. Quick-look processing version: "
+        f"<code>{escape(processing)}</code>.</footer>"
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import pandas as pd
 
 from zsds_tasks.products.pages import card
 from zsds_tasks.steps.report.gather import NightFacts
@@ -28,19 +30,18 @@ def headline(facts: NightFacts, numbers: Mapping[str, Any]) -> str:
     """Return how the night went, in one or two sentences."""
     if not numbers["exposures"]:
         if numbers["quarantined"]:
-            return f"Nothing was archived: all {plural(numbers['quarantined'], 'file')} that arrived were refused."
+            return f"Nothing was archived; refused: {plural(numbers['quarantined'], 'file')}."
         return "Nothing arrived this night."
-    filters = " and ".join(
-        part for part in (", ".join(list(numbers["science_by_filter"])[:-1]), *list(numbers["science_by_filter"])[-1:])
-        if part
-    )  # fmt: skip
     if numbers["science"]:
         fields = plural(numbers["fields"], "field")
-        told = f"{plural(numbers['science'], 'science exposure').capitalize()} of {fields} in {filters}"
+        filters = enumerated(list(numbers["science_by_filter"]))
+        told = f"{plural(numbers['science'], 'science exposure')} of {fields} in {filters}"
     else:
         told = f"No science exposure, {plural(numbers['exposures'], 'other frame')}"
     refused = numbers["quarantined"]
-    files = f"{plural(numbers['files'], 'file')} archived" + (f" and {refused} refused" if refused else ", none refused")
+    files = f"{plural(numbers['files'], 'file')} archived" + (
+        f" and {refused} refused" if refused else ", none refused"
+    )
     return f"{told}; {files}. {verdict(facts, numbers)}"
 
 
@@ -55,7 +56,9 @@ def verdict(facts: NightFacts, numbers: Mapping[str, Any]) -> str:
     else:
         told = f"All {numbers['checks']} checks hold"
     missing = len(facts.incomplete)
-    return told + (f"; {plural(missing, 'exposure')} {'lacks' if missing == 1 else 'lack'} CCDs." if missing else ".")
+    return told + (
+        f"; {plural(missing, 'exposure')} {'lacks' if missing == 1 else 'lack'} CCDs." if missing else "."
+    )
 
 
 def cards(numbers: Mapping[str, Any]) -> str:
@@ -63,36 +66,61 @@ def cards(numbers: Mapping[str, Any]) -> str:
     fraction = numbers["open_shutter_fraction"]
     calibration = numbers["calibration"]
     broken = numbers["checks"] - numbers["checks_passed"]
-    checks_tone = "bad" if numbers["checks_critical"] else "warn" if broken or not numbers["checks"] else "good"
+    checks_tone = (
+        "bad" if numbers["checks_critical"] else "warn" if broken or not numbers["checks"] else "good"
+    )
     incomplete = numbers["incomplete"]
     filled = [
         card(
-            f"{numbers['exposures']:,}", "Exposures",
+            f"{numbers['exposures']:,}",
+            "Exposures",
             f"{incomplete} incomplete" if incomplete else "all complete" if numbers["exposures"] else "",
             "warn" if incomplete else "",
         ),
         card(f"{numbers['science']:,}", "Science exposures", _listed(numbers["science_by_filter"])),
         card(f"{sum(calibration.values()):,}", "Calibration frames", _listed(calibration)),
+        card(f"{numbers['fields']:,}", "Fields", "visited by science"),
         card(f"{numbers['engineering']:,}", "Engineering frames", "archived, not processed"),
         card(f"{numbers['files']:,}", "Raw files archived", "one per CCD and exposure"),
         card(
-            f"{numbers['quarantined']:,}", "Files refused",
+            f"{numbers['quarantined']:,}",
+            "Files refused",
             ", ".join(code.replace("_", " ") for code in list(numbers["quarantined_by_code"])[:3]) or "none",
             "warn" if numbers["quarantined"] else "good",
         ),
         card(
-            f"{numbers['checks_passed']:,}", "Checks passed",
-            f"of {numbers['checks']:,}" if numbers["checks"] else "not checked yet", checks_tone,
+            f"{numbers['checks_passed']:,}",
+            "Checks passed",
+            f"of {numbers['checks']:,}" if numbers["checks"] else "not checked yet",
+            checks_tone,
         ),
         card(size(numbers["bytes"]), "Raw data", f"{size(numbers['quarantined_bytes'])} in quarantine"),
-        card("–" if fraction is None else f"{fraction:.0%}", "Shutter open", "first to last science exposure"),
-    ]  # fmt: skip
+        card(
+            "none" if fraction is None else f"{fraction:.0%}",
+            "Shutter open",
+            "first to last science exposure",
+        ),
+    ]
     return f'<div class="cards">{"".join(filled)}</div>'
 
 
 def plural(count: int, noun: str) -> str:
     """Return a count with its noun, such as ``3 files``."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def enumerated(words: Sequence[str]) -> str:
+    """Return words as in a sentence: ``g, r and i``."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def visits(counts: pd.Series) -> str:
+    """Return how often, such as ``4 to 6 times``."""
+    low, high = int(counts.min()), int(counts.max())
+    times = {1: "once", 2: "twice"}
+    return times.get(low, f"{low} times") if low == high else f"{low} to {high} times"
 
 
 def size(count: int) -> str:

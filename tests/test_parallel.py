@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from zsds_tasks.errors import TransientError, UnusableInputError
+from zsds_tasks.parallel import map_ordered, worker_count
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def refuse(number: int) -> int:
+    raise UnusableInputError("odd", subject=f"{number}.fits", number=number)
+
+
+def die(_: int) -> int:
+    os._exit(1)
+
+
+def threads(_: int) -> str:
+    return os.environ["OMP_NUM_THREADS"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray_of_this_module():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))  # workers import the functions above by name
+        yield
+    import ray
+
+    ray.shutdown()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves sockets to the garbage collector
+def test_results_come_in_the_order_of_the_items(settings, workers):
+    settings = settings.model_copy(update={"workers": workers})
+    assert list(map_ordered(double, range(20), settings=settings)) == [2 * n for n in range(20)]
+    assert list(map_ordered(double, [], settings=settings)) == []
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_keeps_its_type_and_its_facts(settings, workers):
+    with pytest.raises(UnusableInputError, match="3.fits: odd") as caught:
+        list(map_ordered(refuse, [3], workers=workers, settings=settings.model_copy(update={"workers": 2})))
+    assert caught.value.facts == {"number": 3}
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_dead_worker_is_a_transient_error(settings):
+    with pytest.raises(TransientError, match="worker died"):
+        list(map_ordered(die, [1], workers=2, settings=settings.model_copy(update={"workers": 2})))
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_workers_compute_with_one_thread(settings):
+    two = settings.model_copy(update={"workers": 2})
+    assert set(map_ordered(threads, range(4), workers=2, settings=two)) == {"1"}
+
+
+def test_items_are_consumed_lazily(settings):
+    taken = []
+
+    def source():
+        for number in range(1000):
+            taken.append(number)
+            yield number
+
+    results = map_ordered(partial(double), source(), workers=1, settings=settings)
+    assert next(results) == 0
+    assert len(taken) == 1
+
+
+def test_the_setting_decides_how_many(settings):
+    assert worker_count(settings.model_copy(update={"workers": 3})) == 3
+    assert worker_count(settings.model_copy(update={"workers": 0})) == len(os.sched_getaffinity(0))

@@ -1,0 +1,1 @@
+"""How good is what came? Measures of frames, pure and quick."""

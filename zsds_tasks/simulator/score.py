@@ -1,0 +1,189 @@
+"""How well raw ingest did, against what was delivered: the only reader of truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from zsds_tasks.lakehouse import Lakehouse
+from zsds_tasks.simulator.faults import Outcome
+from zsds_tasks.simulator.truth import read_truth
+from zsds_tasks.survey.camera import QUADRANTS_PER_CCD
+from zsds_tasks.survey.nights import ObservingNight
+
+Row = dict[str, Any]
+TIME_TOLERANCE_DAYS = 1e-8  # 1 ms: the header's precision
+POINTING_TOLERANCE_DEG = 1e-5
+
+MISTAKE_SCHEMA = pa.schema(
+    [
+        pa.field("subject", pa.string(), nullable=False),
+        pa.field("expected", pa.string(), nullable=False),
+        pa.field("found", pa.string(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class RawScore:
+    """Ingest of one night in numbers.
+
+    Parameters
+    ----------
+    delivered : int
+        Arrivals of files, repetitions included.
+    ingested, quarantined, duplicates, missing : int
+        Arrivals that ended as they should, by kind of ending.
+    wrong : int
+        Arrivals that ended otherwise, plus files in the tables that nobody delivered.
+    exposures, wrong_exposures : int
+        Rows of `raw_exposures` that should be there, and values among them that contradict truth.
+    ingest_completeness, ingest_purity, quarantine_completeness, quarantine_purity : float
+        Right endings over those that should have been, and over all endings of that kind; 1 if there are
+        none.
+    mistakes : pyarrow.Table
+        What was wrong: subject, expected, found.
+    """
+
+    night: str
+    delivered: int
+    ingested: int
+    quarantined: int
+    duplicates: int
+    missing: int
+    wrong: int
+    exposures: int
+    wrong_exposures: int
+    ingest_completeness: float
+    ingest_purity: float
+    quarantine_completeness: float
+    quarantine_purity: float
+    mistakes: pa.Table
+
+    @property
+    def is_perfect(self) -> bool:
+        """Whether nothing at all was wrong."""
+        return self.wrong == 0 and self.wrong_exposures == 0
+
+    def numbers(self) -> dict[str, object]:
+        """Return everything but the table of mistakes, for reports and rows."""
+        return {name: value for name, value in asdict(self).items() if name != "mistakes"}
+
+
+def score_raw(lakehouse: Lakehouse, truth: Path, night: ObservingNight) -> RawScore:
+    """Compare the raw tables and the quarantine with what the simulator delivered in a night.
+
+    Raises
+    ------
+    NothingToDoError
+        If the night was not simulated here.
+    """
+    deliveries = read_truth(truth, night, "deliveries").to_pylist()
+    archived = _read(lakehouse, "raw_quadrants", night, ["filename", "sha256", "rcid"])
+    refused = _read(lakehouse, "quarantine", night, ["filename", "sha256"])
+    channels: dict[tuple[str, str], int] = {}
+    for row in archived:
+        key = (row["filename"], row["sha256"])
+        channels[key] = channels.get(key, 0) + 1
+    held = {(row["filename"], row["sha256"]) for row in refused}
+    mistakes = list(_misplaced(deliveries, channels, held))
+    right = dict.fromkeys(Outcome, 0)
+    expected = dict.fromkeys(Outcome, 0)
+    for row in deliveries:
+        outcome = Outcome(row["expected"])
+        expected[outcome] += 1
+        right[outcome] += _ending(row, channels, held) == outcome.value
+    wrong_values = list(_wrong_exposures(lakehouse, truth, night, deliveries))
+    good = {(r["name"], r["sha256"]) for r in deliveries if r["expected"] == Outcome.INGESTED}
+    bad = {(r["name"], r["sha256"]) for r in deliveries if r["expected"] == Outcome.QUARANTINED}
+    return RawScore(
+        night=str(night),
+        delivered=len(deliveries) - expected[Outcome.MISSING],
+        ingested=right[Outcome.INGESTED],
+        quarantined=right[Outcome.QUARANTINED],
+        duplicates=right[Outcome.DUPLICATE],
+        missing=right[Outcome.MISSING],
+        wrong=len(mistakes),
+        exposures=len({row["expid"] for row in deliveries if row["expected"] == Outcome.INGESTED}),
+        wrong_exposures=len(wrong_values),
+        ingest_completeness=_share(right[Outcome.INGESTED], expected[Outcome.INGESTED]),
+        ingest_purity=_share(len(good & channels.keys()), len(channels)),
+        quarantine_completeness=_share(right[Outcome.QUARANTINED], expected[Outcome.QUARANTINED]),
+        quarantine_purity=_share(len(bad & held), len(held)),
+        mistakes=pa.Table.from_pylist([*mistakes, *wrong_values], schema=MISTAKE_SCHEMA),
+    )
+
+
+def _ending(row: Row, channels: dict[tuple[str, str], int], held: set[tuple[str, str]]) -> str:
+    """Return what became of one arrival, in the words of `Outcome`, or more words if it is neither."""
+    key = (row["name"], row["sha256"])
+    count = channels.get(key, 0)
+    if key in held:
+        return "quarantined and ingested" if count else Outcome.QUARANTINED.value
+    if count == QUADRANTS_PER_CCD:
+        return Outcome.DUPLICATE.value if row["expected"] == Outcome.DUPLICATE else Outcome.INGESTED.value
+    if count:
+        return f"{count} of {QUADRANTS_PER_CCD} readout channels"
+    return Outcome.MISSING.value
+
+
+def _misplaced(
+    deliveries: list[Row], channels: dict[tuple[str, str], int], held: set[tuple[str, str]]
+) -> Iterator[Row]:
+    known = {(row["name"], row["sha256"]) for row in deliveries}
+    for row in deliveries:
+        found = _ending(row, channels, held)
+        if found != row["expected"]:
+            yield {"subject": row["path"], "expected": row["expected"], "found": found}
+    for name, _ in sorted((channels.keys() | held) - known):
+        yield {"subject": name, "expected": "no such file", "found": "a row"}
+
+
+def _wrong_exposures(
+    lakehouse: Lakehouse, truth: Path, night: ObservingNight, deliveries: list[Row]
+) -> Iterator[Row]:
+    """Compare rows of `raw_exposures` with the true exposures that had at least one good file."""
+    ccds: dict[int, int] = {}
+    for row in deliveries:
+        if row["expected"] == Outcome.INGESTED:
+            ccds[row["expid"]] = ccds.get(row["expid"], 0) + 1
+    found = {row["expid"]: row for row in _read(lakehouse, "raw_exposures", night, None)}
+    true = {row["expid"]: row for row in read_truth(truth, night, "exposures").to_pylist()}
+    for expid in sorted(ccds.keys() - found.keys()):
+        yield {"subject": f"exposure {expid}", "expected": "a row", "found": "none"}
+    for expid in sorted(found.keys() - ccds.keys()):
+        yield {"subject": f"exposure {expid}", "expected": "no row", "found": "a row"}
+    for expid in sorted(ccds.keys() & found.keys() & true.keys()):
+        for column, expected, value, tolerance in _comparisons(true[expid], found[expid], ccds[expid]):
+            same = expected == value if tolerance == 0 else abs(expected - value) <= tolerance
+            if not same:
+                yield {
+                    "subject": f"exposure {expid} {column}",
+                    "expected": str(expected),
+                    "found": str(value),
+                }
+
+
+def _comparisons(true: Row, found: Row, n_ccds: int) -> Iterator[tuple[str, Any, Any, float]]:
+    for column in ("field", "fid", "imgtypecode", "programid", "is_science", "led"):
+        yield column, true[column], found[column], 0.0
+    yield "n_ccds", n_ccds, found["n_ccds"], 0.0
+    yield "obsmjd", true["obsmjd"], found["obsmjd"], TIME_TOLERANCE_DAYS
+    yield "exptime", true["exptime_s"], found["exptime"], 1e-3
+    yield "ra", true["header_ra"], found["ra"], POINTING_TOLERANCE_DEG
+    yield "dec", true["header_dec"], found["dec"], POINTING_TOLERANCE_DEG
+
+
+def _read(lakehouse: Lakehouse, name: str, night: ObservingNight, columns: list[str] | None) -> list[Row]:
+    table = lakehouse.table(name)
+    if not table.exists():
+        return []
+    return list(table.read(columns, where={"night": str(night)}).to_pylist())
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 1.0
