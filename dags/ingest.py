@@ -9,6 +9,18 @@ from zsds_airflow.outcomes import RETRY_POLICY, step
 from zsds_airflow.rhythms import INGEST_POOL, incoming_raw
 
 
+@task
+@step
+def ingest_raw() -> dict[str, object]:
+    """Take in every complete file; skip when there is none."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import raw
+
+    settings = load_settings()
+    return raw.ingest(open_lakehouse(settings), settings, pendulum.now("UTC")).as_dict()
+
+
 @dag(
     schedule=AssetOrTimeSchedule(
         timetable=CronTriggerTimetable("* * * * *", timezone="UTC"), assets=[incoming_raw()]
@@ -23,15 +35,6 @@ from zsds_airflow.rhythms import INGEST_POOL, incoming_raw
 )
 def ingest() -> None:
     """Raw ingest."""
-
-    @task
-    @step
-    def ingest_raw() -> dict[str, object]:
-        """Take in every complete file; skip when there is none."""
-        from zsds_tasks.steps import raw
-
-        return raw.ingest_incoming_now()
-
     ingest_raw()
 
 

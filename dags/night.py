@@ -10,10 +10,82 @@ from zsds_airflow.rhythms import INGEST_POOL, PROCESSING_POOL, noon_utc_hour
 from zsds_airflow.timetables import ObservingNightTimetable
 
 
-def _night() -> str:
-    """Return the night of this run, YYYYMMDD: the parameter where given, else the data interval's start."""
+def night_of_this_run() -> str:
+    """Return YYYYMMDD: the parameter where given, else the start of the data interval."""
     context = get_current_context()
     return context["params"]["night"] or context["data_interval_start"].strftime("%Y%m%d")
+
+
+@task(pool=INGEST_POOL)
+@step
+def ingest_remaining() -> dict[str, object]:
+    """Take in what still lies in the incoming folder."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import raw
+
+    settings = load_settings()
+    return raw.ingest_rest(open_lakehouse(settings), settings, pendulum.now("UTC"))
+
+
+@task
+@step
+def assess_raw() -> dict[str, object]:
+    """Measure every raw quadrant that has not been measured; skip the run if the night has no frames."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import quality
+
+    settings = load_settings()
+    return quality.assess_rest(open_lakehouse(settings), settings, night_of_this_run(), pendulum.now("UTC"))
+
+
+@task
+@step
+def check_tables() -> dict[str, object]:
+    """Run the expectation suites on the night's rows."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.steps import checks
+
+    return checks.check_night(open_lakehouse(), night_of_this_run()).as_dict()
+
+
+@task
+@step
+def publish_catalogs() -> dict[str, object]:
+    """Publish the tables over the sky as HATS catalogues."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.steps import publish
+
+    return {catalog.name: catalog.version for catalog in publish.publish_tables(open_lakehouse())}
+
+
+@task
+@step
+def score_against_truth() -> dict[str, object]:
+    """Compare a simulated night with what was planted; skip a real one."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.simulator import score
+    from zsds_tasks.survey.nights import ObservingNight
+
+    settings = load_settings()
+    night = ObservingNight.parse(night_of_this_run())
+    return score.score_raw(open_lakehouse(settings), settings.truth_folder, night).for_report()
+
+
+@task(trigger_rule="all_done")
+@step
+def write_report(score: dict[str, object] | None) -> str:
+    """Write the night's report, whatever the checks say: it is where a failed night is read."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import report
+
+    settings = load_settings()
+    return report.build_report(
+        open_lakehouse(settings), settings, night_of_this_run(), now=pendulum.now("UTC"), score=score
+    )
 
 
 @dag(
@@ -31,62 +103,9 @@ def _night() -> str:
 )
 def night() -> None:
     """One observing night."""
-
-    @task(pool=INGEST_POOL)
-    @step
-    def ingest_remaining() -> dict[str, object]:
-        """Take in what still lies in the incoming folder."""
-        from zsds_tasks.steps import raw
-
-        return raw.ingest_rest_now()
-
-    @task
-    @step
-    def assess_raw() -> dict[str, object]:
-        """Measure every raw quadrant that has not been measured; skip the run if the night has no frames."""
-        from zsds_tasks.steps import quality
-
-        return quality.assess_night(_night())
-
-    @task
-    @step
-    def check_tables() -> dict[str, object]:
-        """Run the expectation suites on the night's rows."""
-        from zsds_tasks.steps import checks
-
-        return checks.check_night(_night())
-
-    @task
-    @step
-    def publish_catalogs() -> dict[str, object]:
-        """Publish the night's tables as HATS catalogues."""
-        from zsds_tasks.steps import publish
-
-        return publish.publish_tables()
-
-    @task
-    @step
-    def score_against_truth() -> dict[str, object]:
-        """Compare a simulated night with what was planted; skip a real one."""
-        from zsds_tasks.simulator import score
-
-        return score.score_night(_night())
-
-    # The report is written whatever the checks say: it is where a failed night is read.
-    @task(trigger_rule="all_done")
-    @step
-    def write_report() -> str:
-        """Write the night's report."""
-        from zsds_tasks.steps import report
-
-        return report.write_report(_night())
-
-    assessed = assess_raw()
-    checked = check_tables()
-    scored = score_against_truth()
+    assessed, checked, scored = assess_raw(), check_tables(), score_against_truth()
     ingest_remaining() >> assessed >> [checked, scored]
-    checked >> publish_catalogs()
-    [checked, scored] >> write_report()
+    checked >> [publish_catalogs(), write_report(scored)]
 
 
 night_dag = night()

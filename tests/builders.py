@@ -61,7 +61,10 @@ channels: {{3: {{gain: 6.4, read_noise: 11.0}}}}
 def tiny_include(folder: Path) -> Path:
     """Copy the declarations into a folder and add the tiny camera; return it."""
     include = folder / "include"
-    shutil.copytree(REPOSITORY / "include", include)
+    for part in ("config/cameras", "config/survey", "config/headers", "schemas"):
+        shutil.copytree(REPOSITORY / "include" / part, include / part)
+    for stage in ("raw", "quality"):
+        shutil.copy(REPOSITORY / "include" / "config" / f"{stage}.yaml", include / "config")
     (include / "config" / "cameras" / "tiny.yaml").write_text(TINY_CAMERA, encoding="utf-8")
     return include
 
@@ -187,9 +190,6 @@ class FrameBuilder:
         for name, value in changes.items():
             if value is None:
                 del header[name]
-            elif isinstance(value, fits.Card):
-                del header[name]
-                header.append(value)
             else:
                 header[name] = value
 
@@ -216,8 +216,13 @@ class Installation:
 
     @classmethod
     def at(cls, folder: Path) -> "Installation":
-        settings = Settings(var=folder / "var", include=tiny_include(folder), camera="tiny", workers=1)
-        settings.incoming_folder.mkdir(parents=True)
+        tiny_include(folder)
+        (folder / "var" / "incoming").mkdir(parents=True)
+        return cls.existing(folder)
+
+    @classmethod
+    def existing(cls, folder: Path) -> "Installation":
+        settings = Settings(var=folder / "var", include=folder / "include", camera="tiny", workers=1)
         config = RawConfig(incoming=IncomingConfig(settle_s=0.0))
         frames = FrameBuilder.of("tiny", settings.include)
         return cls(settings, open_lakehouse(settings), frames, config)

@@ -9,10 +9,20 @@ BLOCK, CARD = 2880, 80
 END = re.compile(rb"END {77}")
 NUMBERS = (
     b"0", b"1", b"-1", b"2147483647", b"2147483648", b"-2147483648", b"9223372036854775808",
-    b"99999999999999999999", b"1E400", b"-1E-400", b"NaN", b"Infinity", b"'NaN'", b"T", b"(1, 2)", b"0x10", b"1..2",
-    b"", b"'", b"''''", b"'unfinished", b"\xff\xfe", b"\x00", b"3.0", b"'2025-02-30T00:00:00'",
+    b"99999999999999999999", b"1E400", b"-1E-400", b"NaN", b"Infinity", b"'NaN'", b"T", b"(1, 2)", b"0x10",
+    b"1..2", b"", b"'", b"''''", b"'unfinished", b"\xff\xfe", b"\x00", b"3.0", b"'2025-02-30T00:00:00'",
 )  # fmt: skip
-PLAUSIBLE = (b"2", b"7", b"30.0", b"61234.5", b"2461234.5", b"'o'", b"'ZTF_g'", b"'2025-10-12T04:31:00'", b"320618751")
+PLAUSIBLE = (
+    b"2",
+    b"7",
+    b"30.0",
+    b"61234.5",
+    b"2461234.5",
+    b"'o'",
+    b"'ZTF_g'",
+    b"'2025-10-12T04:31:00'",
+    b"320618751",
+)
 
 
 def _cards(data):
@@ -32,7 +42,9 @@ def _edit_card(data, random):
 
 def _structural(data, random):
     """Edit a keyword that says how large things are."""
-    words = rb"(?:NAXIS\d?|BITPIX|PCOUNT|GCOUNT|THEAP|TFIELDS|Z?NAXIS\d|ZTILE\d|TFORM1|ZVAL\d|BZERO|ZBITPIX) *= "
+    words = (
+        rb"(?:NAXIS\d?|BITPIX|PCOUNT|GCOUNT|THEAP|TFIELDS|Z?NAXIS\d|ZTILE\d|TFORM1|ZVAL\d|BZERO|ZBITPIX) *= "
+    )
     places = [m.start() for m in re.finditer(words, data) if m.start() % CARD == 0]
     place = int(random.choice(places))
     value = NUMBERS[random.integers(len(NUMBERS))]
@@ -127,8 +139,9 @@ def _unchanged(data, random):
 
 MUTATIONS = (
     _edit_card, _edit_card, _edit_card, _structural, _structural, _structural, _rename_card, _remove_card,
-    _duplicate_card, _flip_bits, _flip_bits, _truncate, _truncate_at_block, _append, _swap_blocks, _double_block,
-    _drop_block, _blank, _break_tiles, _break_tiles, _endless_header, _compress, _nothing, _garbage, _unchanged,
+    _duplicate_card, _flip_bits, _flip_bits, _truncate, _truncate_at_block, _append, _swap_blocks,
+    _double_block, _drop_block, _blank, _break_tiles, _break_tiles, _endless_header, _compress, _nothing,
+    _garbage, _unchanged,
 )  # fmt: skip
 
 

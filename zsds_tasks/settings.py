@@ -24,6 +24,9 @@ class Settings(BaseSettings):
     root: str = Field("", description="archive and lakehouse: a folder or an s3:// URI; default <var>/zsds")
     incoming: Path | None = Field(None, description="where the camera delivers; default <var>/incoming")
     truth: Path | None = Field(None, description="simulated truth, read by scoring only; default <var>/truth")
+    catalogs: str = Field(
+        "", description="reference catalogues (HATS): folder or URI; default <var>/catalogs"
+    )
     include: Path = Field(REPOSITORY / "include", description="declarations: cameras, tables, suites")
     camera: str = Field("mini", description="name of a file in include/config/cameras")
     grace_minutes: float = Field(20.0, ge=0, description="wait this long for missing CCDs of an exposure")
@@ -38,6 +41,11 @@ class Settings(BaseSettings):
     def root_uri(self) -> str:
         """The lakehouse root as given, or ``<var>/zsds``; no trailing slash."""
         return (self.root or str(self.var / "zsds")).rstrip("/")
+
+    @property
+    def catalogs_uri(self) -> str:
+        """Where the reference catalogues (Gaia, Pan-STARRS, asteroid orbits) are; no trailing slash."""
+        return (self.catalogs or str(self.var / "catalogs")).rstrip("/")
 
     @property
     def incoming_folder(self) -> Path:

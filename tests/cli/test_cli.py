@@ -71,7 +71,10 @@ def test_a_wrong_camera_makes_the_doctor_exit_with_5(zsds, monkeypatch, capsys):
 
 
 def test_exit_codes_differ_by_what_to_do():
-    codes = [cli.EXIT_CODES[kind] for kind in (NothingToDoError, UnusableInputError, ConfigurationError, TransientError)]
+    codes = [
+        cli.EXIT_CODES[kind]
+        for kind in (NothingToDoError, UnusableInputError, ConfigurationError, TransientError)
+    ]
     assert codes == [3, 4, 5, 75]
 
 

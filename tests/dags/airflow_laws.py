@@ -43,7 +43,9 @@ def a_backfill_of_two_dates_is_two_nights() -> None:
 
 def a_backfill_of_one_date_is_one_night_at_any_site() -> None:
     for noon in (0, 2, 11, 12, 20, 23):
-        assert [n.format("YYYYMMDD") for n in nights_between("2025-10-12", "2025-10-12", noon)] == ["20251012"]
+        assert [n.format("YYYYMMDD") for n in nights_between("2025-10-12", "2025-10-12", noon)] == [
+            "20251012"
+        ]
 
 
 def a_night_is_due_at_the_noon_after_it() -> None:

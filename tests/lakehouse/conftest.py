@@ -24,8 +24,8 @@ partition: {kind: healpix, ra: ra, dec: dec, order: 1, max_rows: 400}
 columns:
   - {name: detid, type: int64, ucd: meta.id;meta.main, description: Identifier., range: [0, null]}
   - {name: expid, type: int32, ucd: meta.id;obs, description: Exposure.}
-  - {name: ra, type: float64, unit: deg, ucd: pos.eq.ra;meta.main, description: Right ascension., range: [0, 360]}
-  - {name: dec, type: float64, unit: deg, ucd: pos.eq.dec;meta.main, description: Declination., range: [-90, 90]}
+  - {name: ra, type: float64, unit: deg, ucd: pos.eq.ra;meta.main, description: R.A., range: [0, 360]}
+  - {name: dec, type: float64, unit: deg, ucd: pos.eq.dec;meta.main, description: Dec., range: [-90, 90]}
   - {name: mag, type: float32, unit: mag, ucd: phot.mag, description: Magnitude., nullable: true}
   - {name: seen, type: timestamp, ucd: time.epoch, description: When.}
   - {name: history, type: list<float32>, unit: mag, ucd: phot.mag, description: Before., nullable: true}
@@ -55,7 +55,7 @@ sys.stdin.read()
 
 @pytest.fixture(scope="session")
 def s3_settings():
-    # A process of its own: some calls of deltalake keep the interpreter's lock while they wait for the server.
+    # A process of its own: some calls of deltalake hold the interpreter's lock while they wait for an answer.
     # It ends when its standard input does, that is, at the latest when this process is gone.
     with subprocess.Popen(
         [sys.executable, "-c", S3_SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -108,17 +108,12 @@ def local_table(local_storage, declaration):
 
 @pytest.fixture
 def make_detections():
-    """Return a maker of detections: all over the sky, or within `around` = (ra, dec, radius in degrees)."""
+    """Return a maker of detections within `around` = (ra, dec, half a side in degrees)."""
 
-    def make(count, *, seed=0, first=0, expid=0, around=None):
+    def make(count, *, seed=0, first=0, expid=0, around=(45.0, 10.0, 25.0)):
         random = np.random.default_rng(seed)
-        if around is None:
-            ra = random.uniform(0.0, 360.0, count)
-            dec = np.degrees(np.arcsin(random.uniform(-1.0, 1.0, count)))
-        else:
-            centre_ra, centre_dec, radius = around
-            dec = centre_dec + random.uniform(-radius, radius, count)
-            ra = (centre_ra + random.uniform(-radius, radius, count)) % 360.0
+        ra = (around[0] + random.uniform(-around[2], around[2], count)) % 360.0
+        dec = around[1] + random.uniform(-around[2], around[2], count)
         moments = np.datetime64("2026-01-01T00:00:00", "us") + random.integers(0, 10**9, count)
         return pa.table(
             {

@@ -51,7 +51,11 @@ def suite(*expectations, lookups=()):
 
 
 def relation(text, **more):
-    return {"type": "expect_rows_to_satisfy", "kwargs": {"relation": text}, "description": f"{text} holds"} | more
+    return {
+        "type": "expect_rows_to_satisfy",
+        "kwargs": {"relation": text},
+        "description": f"{text} holds",
+    } | more
 
 
 def broken(check):
@@ -59,7 +63,9 @@ def broken(check):
 
 
 def test_right_rows_break_nothing():
-    check = check_rows(frames({}, {"level": None, "led": None, "good": None}), DECLARATION, EMPTY_SUITE, version=3)
+    check = check_rows(
+        frames({}, {"level": None, "led": None, "good": None}), DECLARATION, EMPTY_SUITE, version=3
+    )
     assert broken(check) == {}
     assert (check.table, check.version, check.rows) == ("frames", 3, 2)
     assert len(check.findings) == len(declared_suite(DECLARATION).expectations)

@@ -12,8 +12,8 @@ from zsds_tasks.errors import DeclarationError
 from zsds_tasks.lakehouse.relations import holds, names_in, parse_relation
 
 
-def judged(text, constants=None, **columns):
-    return holds(text, pd.DataFrame(columns), constants or {}).tolist()
+def judged(relation, constants=None, /, **columns):
+    return holds(relation, pd.DataFrame(columns), constants or {}).tolist()
 
 
 @given(
@@ -56,7 +56,10 @@ def test_chains_membership_and_texts():
 def test_times_and_angles():
     moments = pd.Series([dt.datetime(2018, 10, 13, 12, tzinfo=dt.UTC), None], dtype="datetime64[us, UTC]")
     assert judged("mjd(t) == 58404.5", t=moments) == [True, False]
-    assert judged("abs(separation(ra, dec, 0, 0) - 1) < 1e-9", ra=[359.0, 0.0], dec=[0.0, -2.0]) == [True, False]
+    assert judged("abs(separation(ra, dec, 0, 0) - 1) < 1e-9", ra=[359.0, 0.0], dec=[0.0, -2.0]) == [
+        True,
+        False,
+    ]
     assert judged("abs(sind(x) - 0.5) < 1e-12", x=[30.0, 31.0]) == [True, False]
 
 
@@ -76,12 +79,13 @@ def test_names_come_in_order_of_appearance_without_functions():
     ("text", "reason"),
     [
         ("x ==", "not a relation"),
-        ("__import__('os').system('true')", "Attribute has no place"),
+        ("__import__('os').system('true')", "calls an unknown function"),
         ("open('file') == 1", "calls an unknown function"),
-        ("abs(x, key=1) == 1", "keyword has no place"),
+        ("abs(x, key=1) == 1", "calls an unknown function"),
         ("[y for y in x]", "has no place"),
         ("x ** 9 == 1", "Pow has no place"),
-        ("(lambda: 1)() == x", "has no place"),
+        ("x.real == 1", "Attribute has no place"),
+        ("(lambda: 1)() == x", "calls an unknown function"),
         ("x[0] == 1", "Subscript has no place"),
     ],
 )
@@ -91,5 +95,5 @@ def test_what_is_no_relation_is_refused(text, reason):
 
 
 def test_an_unknown_name_is_named():
-    with pytest.raises(DeclarationError, match=r"'y' is neither a column nor a constant .*|'y' is neither"):
+    with pytest.raises(DeclarationError, match="'y' is neither a column nor a constant"):
         judged("x == y", x=[1])

@@ -96,7 +96,8 @@ def make_exposure(**changes: Any) -> Exposure:
 
 
 def make_bias(**changes: Any) -> Exposure:
-    return make_exposure(is_sky=False, imgtypecode="b", exptime_s=0.0, filter=None, field=0, programid=0, **changes)
+    given = {"is_sky": False, "imgtypecode": "b", "exptime_s": 0.0, "filter": None, "field": 0}
+    return make_exposure(**(given | {"programid": 0} | changes))
 
 
 def make_flat(dn_per_s: float = 2000.0, **changes: Any) -> Exposure:

@@ -22,7 +22,7 @@ def astropy_sky():
     location = EarthLocation.from_geodetic(
         PALOMAR.longitude_deg * u.deg, PALOMAR.latitude_deg * u.deg, PALOMAR.elevation_m * u.m
     )
-    with iers.conf.set_temp("auto_download", False):  # noqa: FBT003 - astropy's own signature
+    with iers.conf.set_temp("auto_download", False):
 
         def at(mjd):
             time = Time(mjd, format="mjd", scale="utc")

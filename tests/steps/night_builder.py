@@ -77,6 +77,7 @@ def make_night(settings: Settings, plan: Plan = Plan(), *, pixels: bool = False)
 def _schedule(settings: Settings, camera: Camera, plan: Plan) -> list[dict]:
     survey, grid = load_survey(camera.survey, settings.include), load_fields(camera.fields, settings.include)
     morning = dt.datetime.combine(ObservingNight.parse(plan.night).date, dt.time(), tzinfo=dt.UTC)
+    fields = [f for f in grid.all_fields if -30 < f.dec < 60]
     shots = []
 
     def add(start: dt.datetime, code: str, **more) -> None:
@@ -97,7 +98,7 @@ def _schedule(settings: Settings, camera: Camera, plan: Plan) -> list[dict]:
     pause = dt.timedelta(0)
     for n in range(plan.science):
         pause += dt.timedelta(minutes=47) if n == plan.science // 2 else dt.timedelta(0)
-        where = grid.all_fields[(n // 2) % len(grid.all_fields)]
+        where = fields[(n // 2) % len(fields)]
         add(
             morning + dt.timedelta(hours=3, minutes=5.0 * n) + pause,
             "o",

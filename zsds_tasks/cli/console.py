@@ -52,12 +52,13 @@ def live_line() -> Iterator[Callable[[str], None]]:
         with Live(console=console, refresh_per_second=8, transient=True) as live:
             yield lambda sentence: live.update(Text(sentence))
         return
-    last = [0.0, ""]
+    said_at, said = -LOG_EVERY_S, ""
 
     def occasionally(sentence: str) -> None:
+        nonlocal said_at, said
         now = time.monotonic()
-        if now - float(last[0]) >= LOG_EVERY_S and sentence != last[1]:
-            last[:] = [now, sentence]
+        if now - said_at >= LOG_EVERY_S and sentence != said:
+            said_at, said = now, sentence
             say(sentence)
 
     yield occasionally

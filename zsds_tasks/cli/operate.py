@@ -106,5 +106,6 @@ def airflow(context: typer.Context) -> None:
     stack = Stack(Installation(load_settings()))
     if not stack.is_up:
         raise NothingToDoError("Airflow is not running", remedy="start it with `make up`")
-    done = subprocess.run([sys.executable, "-m", "airflow", *context.args], env=stack.environment(), check=False)
+    command = [sys.executable, "-m", "airflow", *context.args]
+    done = subprocess.run(command, env=stack.environment(), check=False)
     raise typer.Exit(done.returncode)

@@ -80,16 +80,18 @@ def score(night: Night) -> None:
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
     from zsds_tasks.simulator.score import score_raw
+    from zsds_tasks.survey.nights import ObservingNight
 
-    measures = score_raw(open_lakehouse(), load_settings().truth_folder, _checked(night))["measures"]
+    found = score_raw(open_lakehouse(), load_settings().truth_folder, ObservingNight.parse(night))
     show_rows(
         f"score of {night}",
         ("measure", "value", "target", "ok", ""),
-        [
-            (m["measure"], m["value"], m["target"], "yes" if m["ok"] else "NO", m["sentence"])
-            for m in measures
-        ],
+        [(m.measure, m.value, m.target, "yes" if m.ok else "NO", m.sentence) for m in found.measures()],
     )
+    if not found.is_perfect:
+        mistakes = found.mistakes.to_pylist()
+        show_rows("mistakes", found.mistakes.column_names, [list(row.values()) for row in mistakes])
+        raise typer.Exit(4)
 
 
 def report(night: Night) -> None:

@@ -25,6 +25,9 @@ def simulate(
         int | None, typer.Option(min=1, help="At most this many exposures of a night.")
     ] = None,
     faults: Annotated[bool, typer.Option(help="Deliver some damaged and repeated files too.")] = True,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Effect to switch off, e.g. clouds; may be repeated.")
+    ] = None,
 ) -> None:
     """Simulate nights into the incoming folder, with their truth beside it."""
     import datetime as dt
@@ -47,6 +50,7 @@ def simulate(
                 seed,
                 exposures=exposures,
                 faults=faults,
-                progress=lambda done, total, this=this: tell(f"night {this}: exposure {done} of {total}"),
+                without=tuple(without or ()),
+                progress=lambda done, total, what: tell(f"exposure {done} of {total} · {what}"),
             )
         show_facts(f"night {this}", summary.as_dict())

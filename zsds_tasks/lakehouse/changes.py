@@ -15,7 +15,7 @@ from zsds_tasks.lakehouse.predicates import Condition, mask_of
 from zsds_tasks.products.tables import INDEX_COLUMN, TableDeclaration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 ABSORB_CEILING = 200_000
 """Rows beyond which small files of a pixel are left to `compact`."""
+
+_ROWS_AT_ONCE = 1_000_000
+"""Old rows held in memory while they are compared."""
 
 
 @dataclass
@@ -83,19 +86,33 @@ def plan_change(
     plan = Plan()
     fate = _Fate.of(incoming)
     survivors: dict[Pixel | None, list[pa.Table]] = {}
-    for file in _files_in_question(snapshot, incoming, declaration, conditions):
-        rows = snapshot.load([file])
-        going = _going(rows, incoming, declaration.key, conditions, fate)
-        if going.any():
-            plan.removed.append(file)
-            plan.deleted += int(going.sum())
-            survivors.setdefault(file.pixel, []).append(rows.filter(pa.array(~going)))
+    for files in _batches(_files_in_question(snapshot, incoming, declaration, conditions)):
+        parts = [snapshot.load([file]) for file in files]
+        going = _going(pa.concat_tables(parts), incoming, declaration.key, conditions, fate)
+        bounds = np.cumsum([part.num_rows for part in parts])[:-1]
+        for file, part, leaving in zip(files, parts, np.split(going, bounds), strict=True):
+            if leaving.any():
+                plan.removed.append(file)
+                plan.deleted += int(leaving.sum())
+                survivors.setdefault(file.pixel, []).append(part.filter(pa.array(~leaving)))
     fresh = incoming.filter(pa.array(~fate.present))
     plan.updated = int((fate.replaces & ~fate.present).sum())
     plan.inserted = fresh.num_rows - plan.updated
     plan.deleted -= plan.updated
     _place(plan, snapshot, fresh, survivors, declaration)
     return plan
+
+
+def _batches(files: list[DataFile]) -> Iterator[list[DataFile]]:
+    """Group files to be compared at once: comparing one by one would look at all new rows every time."""
+    batch: list[DataFile] = []
+    for file in files:
+        if batch and sum(one.rows for one in batch) + file.rows > _ROWS_AT_ONCE:
+            yield batch
+            batch = []
+        batch.append(file)
+    if batch:
+        yield batch
 
 
 def _files_in_question(
@@ -110,15 +127,12 @@ def _files_in_question(
         chosen.update({file.path: file for file in snapshot.files_that_may_match(conditions)})
     if incoming.num_rows:
         bounds = _key_bounds(incoming, declaration)
-        key = list(declaration.key)
-        for file in snapshot.files_that_may_match(bounds):
-            if file.path in chosen:
-                continue
-            # Keys first: most files whose key range overlaps hold none of the keys themselves.
-            keys = snapshot.load([file], key, bounds)
-            ours, theirs = row_codes([incoming, keys], key)
-            if np.isin(theirs, ours).any():
-                chosen[file.path] = file
+        others = [file for file in snapshot.files_that_may_match(bounds) if file.path not in chosen]
+        # Keys first: most files whose key range overlaps hold none of the keys themselves.
+        keys, numbers = snapshot.load_keys(others, list(declaration.key), bounds)
+        ours, theirs = row_codes([incoming, keys], declaration.key)
+        for number in np.unique(numbers[np.isin(theirs, ours)]):
+            chosen[others[number].path] = others[number]
     return list(chosen.values())
 
 

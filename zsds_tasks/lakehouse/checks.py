@@ -24,6 +24,8 @@ from zsds_tasks.products.tables import TableDeclaration
 
 EXAMPLES = 5
 """How many rows that break an expectation are kept as examples."""
+NAMED = 3
+"""How many of their values the sentence of a finding names."""
 
 
 @dataclass(frozen=True)
@@ -170,20 +172,19 @@ def _validate(
 ) -> list[Finding]:
     gx, registry = _great_expectations()
     batch = _batch(gx, frame)
-    suite = gx.ExpectationSuite(name="rows")
-    for number, expected in enumerate(expectations):
-        kwargs = dict(expected.kwargs)
-        if expected.type == RELATION:
-            named = [name for name in names_in(kwargs["relation"]) if name in frame.columns]
-            # Great Expectations wants at least two columns; the key makes examples recognisable.
-            kwargs |= {"column_list": list(dict.fromkeys([*named, *key])), "constants": dict(constants)}
-            if len(kwargs["column_list"]) == 1:
-                kwargs["column_list"].append(next(c for c in frame.columns if c not in named))
-        suite.add_expectation(
+    # All at once: adding one by one compares each with all before it.
+    suite = gx.ExpectationSuite(
+        name="rows",
+        expectations=[
             registry(expected.type)(
-                **kwargs, severity=expected.severity, description=expected.description, meta={"n": number}
+                **_arguments(expected, frame, key, constants),
+                severity=expected.severity,
+                description=expected.description,
+                meta={"n": number},
             )
-        )
+            for number, expected in enumerate(expectations)
+        ],
+    )
     result_format = {
         "result_format": "SUMMARY",
         "partial_unexpected_count": EXAMPLES,
@@ -196,6 +197,17 @@ def _validate(
     return [_finding(expected, found[n], len(frame)) for n, expected in enumerate(expectations)]
 
 
+def _arguments(
+    expected: Expected, frame: pd.DataFrame, key: list[str], constants: Mapping[str, Any]
+) -> dict[str, Any]:
+    if expected.type != RELATION:
+        return expected.kwargs
+    named = [name for name in names_in(expected.kwargs["relation"]) if name in frame.columns]
+    # The key makes examples recognisable; Great Expectations wants two columns at least.
+    columns = list(dict.fromkeys([*named, *key, *frame.columns[:2]]))[: max(2, len({*named, *key}))]
+    return expected.kwargs | {"column_list": columns, "constants": dict(constants)}
+
+
 def _finding(expected: Expected, result: Any, rows: int) -> Finding:
     if result.success:
         return Finding(expected, success=True, rows=rows, unexpected=0, observed=None)
@@ -206,7 +218,7 @@ def _finding(expected: Expected, result: Any, rows: int) -> Finding:
         observed = f"could not be evaluated: {failure}"
     elif "unexpected_count" in details:
         values = [_word(v) for v in details.get("partial_unexpected_list", [])]
-        distinct = list(dict.fromkeys(values))[:EXAMPLES]
+        distinct = list(dict.fromkeys(values))[:NAMED]
         observed = f"{unexpected} of {rows} rows" + (f", such as {'; '.join(distinct)}" if distinct else "")
     else:
         observed = f"found {_word(details.get('observed_value'))}"

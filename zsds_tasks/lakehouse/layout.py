@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from zsds_tasks.products.declarations import INDEX_COLUMN
+from zsds_tasks.errors import UnusableInputError
+from zsds_tasks.products.tables import INDEX_COLUMN, TableDeclaration, arrow_schema
 from zsds_tasks.sky import healpix
 from zsds_tasks.sky.healpix import Integers, Pixel
 
@@ -114,6 +115,28 @@ def with_index(table: pa.Table, ra: str, dec: str) -> pa.Table:
     index = healpix.index_of(table.column(ra).to_numpy(), table.column(dec).to_numpy())
     field = pa.field(INDEX_COLUMN, pa.int64(), nullable=False)
     return table.add_column(0, field, pa.array(index, pa.int64()))
+
+
+def as_stored(rows: pa.Table, declaration: TableDeclaration) -> pa.Table:
+    """Put conforming rows into the schema of the files, with the spatial index where there is one.
+
+    Raises
+    ------
+    UnusableInputError
+        If a row has no position; names it.
+    """
+    partition = declaration.healpix
+    if partition is None:
+        return rows
+    try:
+        indexed = with_index(rows, partition.ra, partition.dec)
+    except ValueError as error:
+        raise UnusableInputError(
+            f"columns {partition.ra}, {partition.dec}: {error}",
+            subject=declaration.table,
+            remedy="store only rows with a position",
+        ) from error
+    return indexed.cast(arrow_schema(declaration))
 
 
 def sorted_rows(table: pa.Table, key: Sequence[str]) -> pa.Table:

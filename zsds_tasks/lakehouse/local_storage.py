@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
+import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from uuid import uuid4
@@ -16,6 +19,8 @@ from zsds_tasks.lakehouse.storage import TEMPORARY_SUFFIX, Entry, Storage, relat
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+_LOCKS = ".locks"
+_LOCK_POLL_S = 0.005
 _NO_HARD_LINKS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
@@ -126,9 +131,31 @@ class LocalStorage(Storage):
                 if path.exists():
                     raise
 
+    @contextmanager
+    def turn(self, name: str, patience_s: float) -> Iterator[None]:
+        """Queue by a lock on a small file, which the system frees when its holder dies."""
+        path = self.local_path_or_none(f"{_LOCKS}/{name}")
+        with translated(str(path)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stream = path.open("ab")
+        deadline = time.monotonic() + patience_s
+        with stream:
+            # Not the blocking call: a holder that was suspended must not hold up everyone for ever.
+            while not _locked(stream) and time.monotonic() < deadline:
+                time.sleep(_LOCK_POLL_S)
+            yield
+
     def arrow(self) -> tuple[pafs.FileSystem, str]:
         """Return pyarrow's local file system and the folder."""
         return pafs.LocalFileSystem(), self.root.rstrip("/") + "/"
+
+
+def _locked(stream: BinaryIO) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _linked(source: Path, destination: Path) -> bool:

@@ -160,3 +160,28 @@ class Snapshot:
         with translated_delta(self._location.uri):
             found = self.dataset(files).to_table(columns=names, filter=expression_of(conditions))
         return found.cast(wanted)
+
+    def load_keys(
+        self, files: Sequence[DataFile], key: Sequence[str], conditions: tuple[Condition, ...]
+    ) -> tuple[pa.Table, NDArray[np.int64]]:
+        """Read key columns of many files at once.
+
+        Returns
+        -------
+        pyarrow.Table
+            Keys of the rows that meet the conditions.
+        numpy.ndarray, int64
+            For each of them, which of the files holds it.
+        """
+        schema = arrow_schema(self._location.declaration)
+        if not files:
+            return pa.schema([schema.field(name) for name in key]).empty_table(), np.empty(0, np.int64)
+        with translated_delta(self._location.uri):
+            found = self.dataset(files).to_table(
+                columns=[*key, "__filename"], filter=expression_of(conditions)
+            )
+        numbers = {self.full_path(file): number for number, file in enumerate(files)}
+        names = found.column("__filename").combine_chunks().dictionary_encode()
+        names = names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names
+        of_name = np.array([numbers[name] for name in names.dictionary.to_pylist()], dtype=np.int64)
+        return found.select(list(key)), of_name[names.indices.to_numpy()]

@@ -31,6 +31,8 @@ _PASSING = {
     errno.ENFILE: "raise the system's limit of open files",
     errno.ESTALE: "look at the network file system; the work is retried",
 }
+_GONE = ("NO_SUCH_KEY", "RESOURCE_NOT_FOUND")
+"""What pyarrow says of an S3 object that is not there, in an OSError without a number."""
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -135,6 +137,16 @@ class Storage(ABC):
     def delete_tree(self, prefix: str) -> None:
         """Remove a folder and everything in it; quiet if it is gone already."""
 
+    @contextmanager
+    def turn(self, name: str, patience_s: float) -> Iterator[None]:
+        """Queue for something only one process does at a time, where the storage can arrange that.
+
+        It spares lost races and is no protection: after `patience_s`, and on object stores at once, the
+        caller goes on, and must be right all the same.
+        """
+        del name, patience_s
+        yield
+
     @abstractmethod
     def arrow(self) -> tuple[pafs.FileSystem, str]:
         """Return a pyarrow file system and what to put before relative paths, with the slash."""
@@ -174,6 +186,8 @@ def translated(subject: str) -> Iterator[None]:
             f"the storage does not answer: {error}", subject=subject, remedy="look at the network; retried"
         ) from error
     except OSError as error:
+        if any(word in str(error) for word in _GONE):
+            raise FileNotFoundError(errno.ENOENT, "no such object", subject) from error
         raise _of_os_error(error, subject) from error
     except Exception as error:
         # botocore's errors are no OSErrors, and importing it to name them costs a second.

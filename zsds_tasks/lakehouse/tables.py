@@ -6,8 +6,6 @@ Upkeep (compact, repartition, vacuum) lies in `zsds_tasks.lakehouse.upkeep`, pub
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,6 +14,7 @@ from zsds_tasks.errors import TransientError, UnusableInputError
 from zsds_tasks.lakehouse import delta, evolution, layout, paths, upkeep
 from zsds_tasks.lakehouse.changes import plan_change
 from zsds_tasks.lakehouse.cones import read_cone
+from zsds_tasks.lakehouse.history import read_history
 from zsds_tasks.lakehouse.identity import refuse_doubled_keys
 from zsds_tasks.lakehouse.predicates import Where, conditions_of, mask_of
 from zsds_tasks.lakehouse.snapshot import Snapshot
@@ -24,6 +23,7 @@ from zsds_tasks.products.tables import TableDeclaration, arrow_schema, conform, 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     import pyarrow.dataset as ds
 
@@ -165,12 +165,7 @@ class Table:
 
     def history(self) -> list[dict[str, Any]]:
         """Return the versions, newest first: version, time (UTC), operation, and what changed."""
-        table = delta.open_delta(self.location)
-        if table is None:
-            return []
-        with delta.translated_delta(self.uri):
-            entries = table.history()
-        return [_told(entry) for entry in entries]
+        return read_history(self.location)
 
     def merge(self, rows: pa.Table | Sequence[Mapping[str, Any]]) -> Commit:
         """Insert rows, replacing those of the same key, in one commit.
@@ -235,7 +230,7 @@ class Table:
     def _change(
         self, operation: str, rows: pa.Table | Sequence[Mapping[str, Any]], where: Where | None
     ) -> Commit:
-        incoming = self._as_stored(conform(rows, self.declaration))
+        incoming = layout.as_stored(conform(rows, self.declaration), self.declaration)
         schema = arrow_schema(self.declaration)
         conditions = None if where is None else conditions_of(where, schema, subject=self.name)
         refuse_doubled_keys(incoming, self.declaration.key, subject=self.name)
@@ -254,20 +249,6 @@ class Table:
             operation,
             lambda snapshot: plan_change(snapshot, incoming, self.declaration, conditions),
         )
-
-    def _as_stored(self, rows: pa.Table) -> pa.Table:
-        partition = self.declaration.healpix
-        if partition is None:
-            return rows
-        try:
-            indexed = layout.with_index(rows, partition.ra, partition.dec)
-        except ValueError as error:
-            raise UnusableInputError(
-                f"column {partition.ra} or {partition.dec}: {error}",
-                subject=self.name,
-                remedy="store only rows with a position",
-            ) from error
-        return indexed.cast(arrow_schema(self.declaration))
 
     def _known(self, columns: Sequence[str] | None) -> list[str]:
         if columns is None:
@@ -304,14 +285,3 @@ class Table:
 
 def _none_of(schema: pa.Schema, names: Sequence[str]) -> pa.Table:
     return pa.schema([schema.field(name) for name in names]).empty_table()
-
-
-def _told(entry: Mapping[str, Any]) -> dict[str, Any]:
-    facts = entry.get("zsds", {})
-    facts = json.loads(facts) if isinstance(facts, str) else dict(facts)
-    return {
-        "version": entry["version"],
-        "time": datetime.fromtimestamp(entry["timestamp"] / 1000, tz=UTC),
-        "operation": entry.get("operation", "").lower(),
-        **facts,
-    }

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _PATIENCE_S = 120.0
 """How long a writer goes on after losing races for the next version."""
+_TURN_PATIENCE_S = 30.0
 _PARALLEL_WRITES = 4
 
 
@@ -69,12 +70,9 @@ def apply_plans(
     lost = 0
     while True:
         try:
-            table = _open_to_write(location)
-            plan = planned(Snapshot(location, table))
-            if plan.changes_nothing:
-                return Commit(None)
-            version = _carry_out(location, table, plan, operation, data_change=data_change)
-            return Commit(version, plan.inserted, plan.updated, plan.deleted)
+            # A turn keeps writers from wasting work on lost races; what keeps them right is the commit.
+            with location.storage.turn(location.declaration.table, _TURN_PATIENCE_S):
+                return _attempt(location, operation, planned, data_change=data_change)
         except (delta.OvertakenError, FileNotFoundError) as error:
             # FileNotFoundError: a file of our snapshot was vacuumed after someone replaced it.
             lost += 1
@@ -85,6 +83,17 @@ def apply_plans(
                     remedy="let fewer processes write this table at once; the work is retried",
                 ) from error
             time.sleep(random.uniform(0.0, min(0.02 * 2**lost, 1.0)))  # noqa: S311 - spreads writers
+
+
+def _attempt(
+    location: delta.Location, operation: str, planned: Callable[[Snapshot], Plan], *, data_change: bool
+) -> Commit:
+    table = _open_to_write(location)
+    plan = planned(Snapshot(location, table))
+    if plan.changes_nothing:
+        return Commit(None)
+    version = _carry_out(location, table, plan, operation, data_change=data_change)
+    return Commit(version, plan.inserted, plan.updated, plan.deleted)
 
 
 def _carry_out(

@@ -24,12 +24,14 @@ from zsds_tasks.operations.stack import Stack
 from zsds_tasks.settings import Settings
 from zsds_tasks.simulator.night import simulate_night
 from zsds_tasks.steps.report import night_summary
+from zsds_tasks.steps.report.build import PAGE
 from zsds_tasks.survey.nights import ObservingNight
 
 FIRST_NIGHT = dt.date(
     2025, 10, 12
 )  # autumn: every field of the mini grid is up, and the Moon rises at midnight
 POLL_S = 1.0
+RESEND_PATIENCE_S = 120.0  # the camera sends a file again once the first copy has been taken in
 INGEST_PATIENCE_S = 300.0
 NIGHT_PATIENCE_S = 900.0
 MEBIBYTE = 1 << 20
@@ -75,7 +77,14 @@ class _Camera:
         def play() -> None:
             started = time.monotonic()
             try:
-                simulate_night(settings, night, seed, exposures=exposures, progress=self._advance)
+                simulate_night(
+                    settings,
+                    night,
+                    seed,
+                    exposures=exposures,
+                    progress=self._advance,
+                    patience_s=RESEND_PATIENCE_S,
+                )
             except BaseException as error:  # noqa: BLE001 - carried over to the main thread and raised there
                 self.failure = error
             self.seconds = time.monotonic() - started
@@ -83,7 +92,7 @@ class _Camera:
         self.thread = threading.Thread(target=play, name="camera", daemon=True)
         self.thread.start()
 
-    def _advance(self, done: int, total: int) -> None:
+    def _advance(self, done: int, total: int, _what: str) -> None:
         self.done, self.total = done, total
 
     @property
@@ -257,5 +266,5 @@ def _outcome(
         ok=state == "success",
         facts=facts,
         quarantined=[(row["filename"], f"{row['code']}: {row['reason']}") for row in rows],
-        report=lakehouse.storage.uri(report_path(str(night))),
+        report=lakehouse.storage.uri(report_path(str(night), PAGE)),
     )

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Arrays in, arrays out: it has never heard of a camera."""

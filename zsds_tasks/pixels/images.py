@@ -18,6 +18,7 @@ from zsds_tasks.pixels.fits import CardError, Hdu, Header, StructureError
 
 UNSIGNED_ZERO = 32768
 DEFAULT_BLOCK = 32
+MAX_FIELDS = 20  # fpack writes one to four
 COLUMN_WIDTH = {
     "L": 1, "B": 1, "A": 1, "I": 2, "J": 4, "E": 4, "K": 8, "D": 8, "P": 8, "Q": 16, "C": 8, "M": 16,
 }  # fmt: skip
@@ -159,18 +160,24 @@ def _streams(data: bytes, hdu: Hdu, n_tiles: int) -> tuple[NDArray[np.int64], ND
 
 def _column(header: Header, row: int) -> tuple[int, bool]:
     """Return the byte offset of the compressed data's descriptor in a row, and whether it is 64-bit."""
-    offset = 0
-    for number in range(1, min(header.integer("TFIELDS"), 20) + 1):
+    n_fields = header.integer("TFIELDS")
+    if not 1 <= n_fields <= MAX_FIELDS:
+        raise StructureError(f"TFIELDS is {n_fields}; a compressed image has 1 to {MAX_FIELDS}")
+    offset, found = 0, None
+    for number in range(1, n_fields + 1):
         match = _FORMAT.fullmatch(header.text(f"TFORM{number}"))
         if match is None or match[2] not in COLUMN_WIDTH:
             raise StructureError(f"TFORM{number} cannot be read")
-        width = COLUMN_WIDTH[match[2]]
         if header.text(f"TTYPE{number}") == "COMPRESSED_DATA":
-            if match[2] not in "PQ" or offset + width > row or not match[3].startswith("B"):
-                raise StructureError(f"TFORM{number} is no array of bytes inside the row")
-            return offset, match[2] == "Q"
-        offset += width * int(match[1] or 1)
-    raise StructureError("has no column COMPRESSED_DATA")
+            if match[2] not in "PQ" or match[1] not in {"", "1"} or not match[3].startswith("B"):
+                raise StructureError(f"TFORM{number} is no array of bytes")
+            found = offset, match[2] == "Q"
+        offset += COLUMN_WIDTH[match[2]] * int(match[1] or 1)
+    if found is None:
+        raise StructureError("has no column COMPRESSED_DATA")
+    if offset != row:
+        raise StructureError(f"its columns take {offset} bytes, NAXIS1 says {row}")
+    return found
 
 
 def _number(header: Header, keyword: str, default: float) -> float:

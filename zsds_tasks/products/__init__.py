@@ -1,1 +1,1 @@
-"""TODO"""
+"""Typed things that pass between rooms: tables and their declarations, raw frames, provenance."""

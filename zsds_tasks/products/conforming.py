@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -99,6 +100,9 @@ def _build(rows: Sequence[Mapping[str, Any]], field: pa.Field, subject: str) -> 
 def _of_kind(values: list[Any], wanted: pa.DataType) -> bool:
     """Whether none of the values is of a kind Arrow would silently reinterpret, as a number for a time."""
     kinds = {type(value) for value in values}
+    if pa.types.is_integer(wanted) and any(issubclass(kind, float | np.floating) for kind in kinds):
+        # pyarrow cuts the fraction off small integers, and only off those, without a word.
+        return all(float(v).is_integer() for v in values if isinstance(v, float | np.floating))
     if pa.types.is_integer(wanted) or pa.types.is_floating(wanted):
         return not any(kind.__name__ in {"bool", "bool_"} for kind in kinds)
     if pa.types.is_timestamp(wanted):

@@ -67,14 +67,16 @@ th { text-align: left; font-weight: 600; color: var(--soft); font-size: 13px;
 td { padding: 8px 14px 8px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 tr:last-child td { border-bottom: 0; } th.n, td.n { text-align: right;
   font-variant-numeric: tabular-nums; white-space: nowrap; }
-td > a > code { white-space: nowrap; }
+td > a > code, code.whole { white-space: nowrap; }
 code, .mono { font: 13px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
   overflow-wrap: anywhere; }
 details { border-top: 1px solid var(--line); padding: 12px 0 2px; margin-top: 12px; }
 .case { border-top: 1px solid var(--line); padding: 14px 0 4px; margin-top: 12px; }
 summary { cursor: pointer; font-weight: 600; color: var(--soft); }
 svg { display: block; width: 100%; height: auto; } svg text { font-family: inherit; fill: var(--soft); }
-figure { margin: 14px 0 0; } figcaption { color: var(--soft); font-size: 14px; margin-top: 10px;
+figure { margin: 14px 0 0; }
+figure.strip { overflow-x: auto; } figure.strip svg { min-width: 720px; }
+figcaption { color: var(--soft); font-size: 14px; margin-top: 10px;
   max-width: 90ch; }
 img { display: block; max-width: 100%; height: auto; border-radius: 10px; }
 .legend { display: flex; flex-wrap: wrap; gap: 6px 18px; font-size: 13.5px; color: var(--soft);

@@ -1,1 +1,1 @@
-"""TODO"""
+"""How things are computed: one room per stage, pure, strangers to each other."""

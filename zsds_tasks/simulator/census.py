@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from zsds_tasks.simulator.configuration import SimulatorConfig
 from zsds_tasks.simulator.galaxies import Galaxies
 from zsds_tasks.simulator.scene import (
-    SceneMaker,
     bright_field,
     event_field,
     galaxy_field,
@@ -23,7 +22,9 @@ from zsds_tasks.simulator.schedule import Site
 from zsds_tasks.simulator.stars import Stars, planted_stars
 from zsds_tasks.simulator.transients import Events, event_mags, season_of
 from zsds_tasks.simulator.variables import Variability
+from zsds_tasks.simulator.world import Night
 from zsds_tasks.sky.tangent import separation_deg
+from zsds_tasks.survey.nights import mjd
 
 DITHER_ROOM_DEG = 0.05  # dithers and pointing errors move the camera by less
 
@@ -73,22 +74,37 @@ def take_census(
     inside = _near(stars, centres, radius)
     galaxies = Galaxies.concatenate([galaxy_field(config, seed, tile) for tile in tiles])
     seasons = range(season - 4, season + 2)
-    events = Events.concatenate([event_field(config, seed, t, n) for t in tiles for n in seasons])
+    events = Events.concatenate(
+        [Events.empty(), *(event_field(config, seed, t, n) for t in tiles for n in seasons)]
+    )
     shining = [np.isfinite(event_mags(config.transients, events, mjd + half)[1]) for half in (-0.5, 0.5)]
     return Census(
         stars=stars.take(inside),
-        variability=_keep(_join(curves), inside),
+        variability=_keep(Variability.concatenate(curves), inside),
         galaxies=galaxies.take(_near(galaxies, centres, radius)),
         events=events.take(_near(events, centres, radius) & (shining[0] | shining[1])),
     )
 
 
-def fields_of(maker: SceneMaker, numbers: Sequence[int]) -> list[tuple[float, float]]:
-    """Return the centres of fields; a small grid gives all, so that its catalogues stay the same."""
-    grid = maker.site.fields
-    if len(grid.all_fields) <= maker.config.stars.planted_grid_limit:
+def night_census(night: Night) -> Census:
+    """Return the census of a night's fields at its middle; a night indoors has an empty one."""
+    maker = night.maker
+    return take_census(maker.site, maker.config, maker.seed, night_fields(night), night_middle(night))
+
+
+def night_fields(night: Night) -> list[tuple[float, float]]:
+    """Return the centres of a night's fields; a small grid gives all, so that its census stays the same."""
+    grid, sky = night.maker.site.fields, [e for e in night.exposures if e.is_sky]
+    if sky and len(grid.all_fields) <= night.maker.config.stars.planted_grid_limit:
         return [(field.ra, field.dec) for field in grid.all_fields]
-    return [(grid.by_id[n].ra, grid.by_id[n].dec) for n in sorted(set(numbers)) if n in grid.by_id]
+    numbers = sorted({exposure.field for exposure in sky})
+    return [(grid.by_id[number].ra, grid.by_id[number].dec) for number in numbers]
+
+
+def night_middle(night: Night) -> float:
+    """Return the MJD between the first and the last exposure."""
+    first, last = night.exposures[0].start, night.exposures[-1].start
+    return (mjd(first) + mjd(last)) / 2
 
 
 def _near(
@@ -107,8 +123,3 @@ def _keep(curves: Variability, kept: NDArray[np.bool_]) -> Variability:
     left = kept[curves.row]
     columns = {n: getattr(curves, n)[left] for n in names}
     return Variability(**columns | {"row": number[curves.row[left]]})
-
-
-def _join(curves: list[Variability]) -> Variability:
-    names = [f.name for f in dataclasses.fields(Variability)]
-    return Variability(**{n: np.concatenate([getattr(c, n) for c in curves]) for n in names})

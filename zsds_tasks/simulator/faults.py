@@ -95,7 +95,7 @@ def plan_faults(
     plan = {}
     for fault, k in zip(wanted[:n], chosen, strict=True):
         expid = candidates[int(k)]
-        plan[expid, int(rng.choice(ccds[expid]))] = fault
+        plan[expid, int(rng.choice(sorted(ccds[expid])))] = fault
     return plan
 
 

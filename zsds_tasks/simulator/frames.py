@@ -8,12 +8,12 @@ date of writing appears.
 from __future__ import annotations
 
 import datetime as dt
-import io
 
 from astropy.io import fits
 
 from zsds_tasks.errors import ConfigurationError
 from zsds_tasks.simulator.ccd_frame import CcdFrame
+from zsds_tasks.simulator.packed_fits import image_hdu, primary_hdu
 from zsds_tasks.simulator.products import Exposure
 from zsds_tasks.simulator.schedule import ScheduleConfig
 from zsds_tasks.survey.camera import Camera, Quadrant
@@ -22,7 +22,6 @@ from zsds_tasks.survey.nights import jd, mjd
 from zsds_tasks.survey.survey import Survey
 
 Value = str | int | float | bool
-CHECKSUM_COMMENT = "HDU checksum"
 FITS_DATETIME = "%Y-%m-%dT%H:%M:%S.%f"
 
 
@@ -43,22 +42,11 @@ def write_frame(primary: fits.Header, extensions: list[fits.Header], frame: CcdF
     bytes
         An fpacked multi-extension FITS file.
     """
-    hdus: list[fits.PrimaryHDU | fits.CompImageHDU] = [fits.PrimaryHDU(header=primary)]
+    parts = [primary_hdu(primary)]
     for kind, arrays in (("IMAGE", frame.images), ("OVERSCAN", frame.overscans)):
         for qid, (array, header) in enumerate(zip(arrays, extensions, strict=True), start=1):
-            hdus.append(
-                fits.CompImageHDU(array, header=header, name=f"{kind}{qid}", compression_type="RICE_1")
-            )
-    packed = io.BytesIO()
-    fits.HDUList(hdus).writeto(packed)
-    packed.seek(0)
-    # Opened again as the tables they are, so that the checksums' comments can be free of the clock.
-    with fits.open(packed, disable_image_compression=True, memmap=False) as tables:
-        for hdu in tables:
-            hdu.add_checksum(when=CHECKSUM_COMMENT)
-        whole = io.BytesIO()
-        tables.writeto(whole)
-    return whole.getvalue()
+            parts.append(image_hdu(f"{kind}{qid}", array, header))
+    return b"".join(parts)
 
 
 def primary_header(

@@ -97,6 +97,7 @@ class SightLine:
         apparent = self.luminosity[:, None] + (
             self.modulus + config.extinction_coefficients["r"] * self.reddening
         )
+        self.apparent = apparent
         inside = (apparent >= bright) & (apparent < faint)
         cells = []
         for index, population in enumerate(config.populations):
@@ -109,6 +110,12 @@ class SightLine:
     def per_square_degree(self) -> float:
         """Expected stars per square degree between the limits."""
         return float(self.cells.sum())
+
+    def limit_of(self, per_square_degree: float) -> float:
+        """Return the apparent r magnitude to which there are so many stars per square degree."""
+        density, order = self.cells.sum(axis=0).ravel(), np.argsort(self.apparent, axis=None)
+        reached = np.searchsorted(np.cumsum(density[order]), per_square_degree)
+        return float(self.apparent.ravel()[order[min(int(reached), len(order) - 1)]])
 
     def draw(
         self, random: np.random.Generator, count: int

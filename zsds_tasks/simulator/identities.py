@@ -30,7 +30,7 @@ class Family(IntEnum):
 
 def object_ids(family: Family, cell: int, count: int, *, start: int = 0) -> NDArray[np.int64]:
     """Return the numbers of `count` objects of a family in a cell (HEALPix tile, field, night)."""
-    if not (0 <= cell < 1 << CELL_BITS and 0 <= start and start + count <= 1 << RUNNING_BITS):
+    if not (0 <= cell < 1 << CELL_BITS and start >= 0 and start + count <= 1 << RUNNING_BITS):
         raise ValueError(f"cell {cell} or running number {start + count} does not fit an object number")
     first = (((int(family) << CELL_BITS) + cell) << RUNNING_BITS) + start
     return first + np.arange(count, dtype=np.int64)

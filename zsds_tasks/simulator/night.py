@@ -12,17 +12,19 @@ from pathlib import Path
 import pyarrow as pa
 
 from zsds_tasks import parallel
+from zsds_tasks.errors import ConfigurationError
 from zsds_tasks.settings import Settings
 from zsds_tasks.simulator import faults as fault_plans
 from zsds_tasks.simulator.artefacts import defect_table
 from zsds_tasks.simulator.delivery import Courier, delivery_table, open_spool
 from zsds_tasks.simulator.faults import Fault
 from zsds_tasks.simulator.production import FileTask, MadeFile, Recipe, Stage, make_file, set_stage
+from zsds_tasks.simulator.published_catalogs import write_reference_catalogs
 from zsds_tasks.simulator.truth import exposure_table, quadrant_table, write_truth
 from zsds_tasks.simulator.truth_objects import night_objects
 from zsds_tasks.survey.nights import ObservingNight
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class NightSummary:
     faults: dict[str, int]
     seconds: float
     truth: Path
+    catalogs: dict[str, str]
 
     def as_dict(self) -> dict[str, object]:
         """Return what a person wants to read."""
@@ -52,6 +55,7 @@ class NightSummary:
             "faults": ", ".join(f"{n} {name}" for name, n in self.faults.items()) or "none",
             "seconds": round(self.seconds, 1),
             "truth": str(self.truth),
+            "reference catalogues": ", ".join(self.catalogs) or "none",
         }
 
 
@@ -68,7 +72,7 @@ def simulate_night(
     progress: Progress | None = None,
     patience_s: float = 0.0,
 ) -> NightSummary:
-    """Deliver one night of raw files to the incoming folder and write its truth.
+    """Deliver one night of raw files to the incoming folder; write its truth and reference catalogues.
 
     Parameters
     ----------
@@ -89,7 +93,7 @@ def simulate_night(
     workers : int, optional
         Parallel workers; default one per core.
     progress : callable, optional
-        Called with (exposures done, exposures in all).
+        Called with (exposures done, exposures in all, name of the last file).
     patience_s : float
         Wait this long for the first of two files of one name to be taken away before the second is sent;
         after that the second replaces the first, and the truth says so.
@@ -123,11 +127,12 @@ def simulate_night(
             made.append(result)
             courier.take(result.file, result.again, task.fault)
             if progress and task.ccdid == stage.instrument.camera.n_ccds:
-                progress(task.exposure + 1, len(stage.night.exposures))
+                progress(task.exposure + 1, len(stage.night.exposures), result.file.name)
         courier.finish(patience_s)
     finally:
         shutil.rmtree(spool, ignore_errors=True)
     _write_truth(settings, stage, night, made, courier)
+    catalogs = write_reference_catalogs(stage.night, _catalogs_folder(settings), settings)
     return NightSummary(
         night=night,
         camera=name,
@@ -139,6 +144,7 @@ def simulate_night(
         faults={fault.value: list(plan.values()).count(fault) for fault in sorted(set(plan.values()))},
         seconds=time.monotonic() - began,
         truth=settings.truth_folder / str(night),
+        catalogs=catalogs,
     )
 
 
@@ -172,3 +178,13 @@ def _write_truth(
     if stage.world.config.effects.bad_pixels:
         tables["defects"] = defect_table(camera, stage.world.config.instrument.detector, stage.world.seed)
     write_truth(settings.truth_folder, night, tables)
+
+
+def _catalogs_folder(settings: Settings) -> Path:
+    if "://" in settings.catalogs_uri:
+        raise ConfigurationError(
+            "the simulator writes its reference catalogues into a folder",
+            subject=f"ZSDS_CATALOGS={settings.catalogs_uri}",
+            remedy="unset it while simulating",
+        )
+    return Path(settings.catalogs_uri)

@@ -195,7 +195,8 @@ class Optics:
             * (STANDARD_TEMPERATURE_K / (273.15 + weather.temperature_c))
         )
         tan_z = np.tan(np.deg2rad(90.0 - max(exposure.elevation_deg, 15.0)))
-        angle = np.deg2rad(exposure.parallactic_deg - exposure.rotation_deg)  # from camera north through east to zenith
+        # Of the zenith, from camera north through camera east.
+        angle = np.deg2rad(exposure.parallactic_deg - exposure.rotation_deg)
         toward = e * np.sin(angle) + n * np.cos(angle)
         across = e * np.cos(angle) - n * np.sin(angle)
         shift = -k * (1 + tan_z**2) * (toward - tan_z * toward**2 / ARCSEC_PER_RADIAN)

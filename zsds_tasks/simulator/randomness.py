@@ -25,9 +25,3 @@ def generator(seed: int, *words: object) -> np.random.Generator:
     text = "\x1f".join([str(seed), *(str(word) for word in words)])
     digest = hashlib.sha256(text.encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
-
-
-def identity(seed: int, *words: object) -> int:
-    """Return a positive 62-bit number that names something, with the same laws as `generator`."""
-    text = "\x1f".join([str(seed), "identity", *(str(word) for word in words)])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 2

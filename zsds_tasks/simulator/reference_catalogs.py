@@ -1,7 +1,7 @@
 """Catalogues of the simulated sky as others would have published them: Gaia, Pan-STARRS, known asteroids.
 
 Each is measured: noise of the survey's own size is added to the truth, and stars and galaxies are confused
-where the real scores confuse them. `write_reference_catalogs` stores them as HATS catalogues.
+where the real scores confuse them. `published_catalogs` stores them as HATS.
 """
 
 from __future__ import annotations

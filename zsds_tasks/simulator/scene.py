@@ -25,8 +25,10 @@ from zsds_tasks.sky.tangent import deproject, separation_deg
 from zsds_tasks.survey.nights import mjd
 
 Floats = NDArray[np.float64]
-TILE_REACH = 1.75  # a tile reaches at most sqrt(3) sides of a square of its area from its centre (at the poles)
-TILES_KEPT = 1024  # of each kind: all fields of a small camera, 0.2 GB
+TILE_REACH = (
+    1.75  # a tile reaches at most sqrt(3) sides of a square of its area from its centre (at the poles)
+)
+TILES_KEPT = 384  # of each kind: all fields of a small camera, or four CCDs of ZTF; 0.2 GB in the plane
 
 
 @dataclass(frozen=True)

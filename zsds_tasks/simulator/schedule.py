@@ -222,10 +222,11 @@ def _choose(
 
 
 def _programs(config: ScheduleConfig, random: np.random.Generator, count: int) -> list[int]:
-    """One programme per field of the block, in the survey's proportions."""
+    """Return one programme per field of the block, as near the survey's shares as whole fields allow."""
     ids = np.array(sorted(config.program_weights))
-    weights = np.array([config.program_weights[i] for i in ids])
-    return [int(i) for i in random.choice(ids, count, p=weights / weights.sum())]
+    shares = np.cumsum([config.program_weights[i] for i in ids])
+    steps = (np.arange(count) + random.random()) / max(count, 1) * shares[-1]
+    return [int(i) for i in random.permutation(ids[np.searchsorted(shares, steps, side="right")])]
 
 
 def _cycle(camera: Camera, exptime_s: float) -> dt.timedelta:

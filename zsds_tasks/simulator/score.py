@@ -16,6 +16,7 @@ from zsds_tasks.survey.camera import QUADRANTS_PER_CCD
 from zsds_tasks.survey.nights import ObservingNight
 
 Row = dict[str, Any]
+File = tuple[str, str]  # name and SHA-256
 TIME_TOLERANCE_DAYS = 1e-8  # 1 ms: the header's precision
 POINTING_TOLERANCE_DEG = 1e-5
 
@@ -29,6 +30,29 @@ MISTAKE_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
+class Measure:
+    """One number of a score.
+
+    Parameters
+    ----------
+    measure : str
+        Its name.
+    value, target : float
+        What was reached, and what should be.
+    ok : bool
+        Whether it was.
+    sentence : str
+        What it means.
+    """
+
+    measure: str
+    value: float
+    target: float
+    ok: bool
+    sentence: str
+
+
+@dataclass(frozen=True)
 class RawScore:
     """Ingest of one night in numbers.
 
@@ -36,7 +60,7 @@ class RawScore:
     ----------
     delivered : int
         Arrivals of files, repetitions included.
-    ingested, quarantined, duplicates, missing : int
+    ingested, quarantined, duplicates, replaced, missing : int
         Arrivals that ended as they should, by kind of ending.
     wrong : int
         Arrivals that ended otherwise, plus files in the tables that nobody delivered.
@@ -54,6 +78,7 @@ class RawScore:
     ingested: int
     quarantined: int
     duplicates: int
+    replaced: int
     missing: int
     wrong: int
     exposures: int
@@ -68,6 +93,29 @@ class RawScore:
     def is_perfect(self) -> bool:
         """Whether nothing at all was wrong."""
         return self.wrong == 0 and self.wrong_exposures == 0
+
+    def measures(self) -> list[Measure]:
+        """Return what a report shows of it."""
+        rates = {
+            "ingest completeness": (self.ingest_completeness, "good files that were archived"),
+            "ingest purity": (self.ingest_purity, "archived files that were delivered good"),
+            "quarantine completeness": (self.quarantine_completeness, "damaged files that were refused"),
+            "quarantine purity": (self.quarantine_purity, "refused files that were damaged"),
+        }
+        found = [Measure(name, value, 1.0, value >= 1.0, text) for name, (value, text) in rates.items()]
+        counts = {
+            "wrong endings": (self.wrong, "deliveries that did not end as they should"),
+            "wrong values": (self.wrong_exposures, "header values in the tables that contradict the truth"),
+        }
+        return found + [Measure(name, value, 0, value == 0, text) for name, (value, text) in counts.items()]
+
+    def for_report(self) -> dict[str, object]:
+        """Return plain values for the night's report."""
+        ending = "as planted" if self.is_perfect else f"with {self.wrong + self.wrong_exposures} mistakes"
+        return {
+            "sentence": f"{self.delivered} deliveries of a simulated night ended {ending}.",
+            "measures": [asdict(measure) for measure in self.measures()],
+        }
 
     def numbers(self) -> dict[str, object]:
         """Return everything but the table of mistakes, for reports and rows."""
@@ -85,27 +133,29 @@ def score_raw(lakehouse: Lakehouse, truth: Path, night: ObservingNight) -> RawSc
     deliveries = read_truth(truth, night, "deliveries").to_pylist()
     archived = _read(lakehouse, "raw_quadrants", night, ["filename", "sha256", "rcid"])
     refused = _read(lakehouse, "quarantine", night, ["filename", "sha256"])
-    channels: dict[tuple[str, str], int] = {}
+    channels: dict[File, int] = {}
     for row in archived:
         key = (row["filename"], row["sha256"])
         channels[key] = channels.get(key, 0) + 1
     held = {(row["filename"], row["sha256"]) for row in refused}
-    mistakes = list(_misplaced(deliveries, channels, held))
-    right = dict.fromkeys(Outcome, 0)
-    expected = dict.fromkeys(Outcome, 0)
-    for row in deliveries:
-        outcome = Outcome(row["expected"])
-        expected[outcome] += 1
-        right[outcome] += _ending(row, channels, held) == outcome.value
-    wrong_values = list(_wrong_exposures(lakehouse, truth, night, deliveries))
     good = {(r["name"], r["sha256"]) for r in deliveries if r["expected"] == Outcome.INGESTED}
     bad = {(r["name"], r["sha256"]) for r in deliveries if r["expected"] == Outcome.QUARANTINED}
+    endings = [_ending(row, channels, held, good) for row in deliveries]
+    mistakes = list(_misplaced(deliveries, endings, channels.keys() | held))
+    right = dict.fromkeys(Outcome, 0)
+    expected = dict.fromkeys(Outcome, 0)
+    for row, ending in zip(deliveries, endings, strict=True):
+        outcome = Outcome(row["expected"])
+        expected[outcome] += 1
+        right[outcome] += ending == outcome.value
+    wrong_values = list(_wrong_exposures(lakehouse, truth, night, deliveries))
     return RawScore(
         night=str(night),
         delivered=len(deliveries) - expected[Outcome.MISSING],
         ingested=right[Outcome.INGESTED],
         quarantined=right[Outcome.QUARANTINED],
         duplicates=right[Outcome.DUPLICATE],
+        replaced=right[Outcome.REPLACED],
         missing=right[Outcome.MISSING],
         wrong=len(mistakes),
         exposures=len({row["expid"] for row in deliveries if row["expected"] == Outcome.INGESTED}),
@@ -118,10 +168,12 @@ def score_raw(lakehouse: Lakehouse, truth: Path, night: ObservingNight) -> RawSc
     )
 
 
-def _ending(row: Row, channels: dict[tuple[str, str], int], held: set[tuple[str, str]]) -> str:
+def _ending(row: Row, channels: dict[File, int], held: set[File], good: set[File]) -> str:
     """Return what became of one arrival, in the words of `Outcome`, or more words if it is neither."""
     key = (row["name"], row["sha256"])
     count = channels.get(key, 0)
+    if row["expected"] == Outcome.REPLACED and key not in held and (count == 0 or key in good):
+        return Outcome.REPLACED.value  # same bytes in another arrival: that one answers for the rows
     if key in held:
         return "quarantined and ingested" if count else Outcome.QUARANTINED.value
     if count == QUADRANTS_PER_CCD:
@@ -131,15 +183,12 @@ def _ending(row: Row, channels: dict[tuple[str, str], int], held: set[tuple[str,
     return Outcome.MISSING.value
 
 
-def _misplaced(
-    deliveries: list[Row], channels: dict[tuple[str, str], int], held: set[tuple[str, str]]
-) -> Iterator[Row]:
+def _misplaced(deliveries: list[Row], endings: list[str], present: set[File]) -> Iterator[Row]:
     known = {(row["name"], row["sha256"]) for row in deliveries}
-    for row in deliveries:
-        found = _ending(row, channels, held)
+    for row, found in zip(deliveries, endings, strict=True):
         if found != row["expected"]:
-            yield {"subject": row["path"], "expected": row["expected"], "found": found}
-    for name, _ in sorted((channels.keys() | held) - known):
+            yield {"subject": row["name"], "expected": row["expected"], "found": found}
+    for name, _ in sorted(present - known):
         yield {"subject": name, "expected": "no such file", "found": "a row"}
 
 

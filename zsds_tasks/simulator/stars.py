@@ -32,6 +32,7 @@ class StarsConfig(Declaration):
     bright_limit: float
     brightest: float
     faint_limit: float
+    crowding_limit_per_deg2: Annotated[float, Key(gt=0)]  # where there are more, the faint limit gives way
     colour_scatter: Annotated[float, Key(ge=0)]
     planted_per_field: Annotated[int, Key(ge=0)]
     planted_mag: tuple[float, float]
@@ -118,7 +119,11 @@ def star_tile(config: StarsConfig, seed: int, tile: int, *, bright: bool = False
     pixel = healpix.Pixel(order, tile)
     centre_ra, centre_dec = healpix.position_of([(pixel.first + pixel.end) // 2])
     longitude, latitude = galactic(centre_ra, centre_dec)
-    line = SightLine(config.galaxy, float(longitude[0]), float(latitude[0]), *limits)
+    place = (float(longitude[0]), float(latitude[0]))
+    line = SightLine(config.galaxy, *place, *limits)
+    if line.per_square_degree > config.crowding_limit_per_deg2:
+        # In the plane fainter stars are lost in the confusion of these, and would only cost time and memory.
+        line = SightLine(config.galaxy, *place, limits[0], line.limit_of(config.crowding_limit_per_deg2))
     area = healpix.resolution_deg(order) ** 2
     count = int(random.poisson(line.per_square_degree * area))
     ra, dec = uniform_in(random, pixel, count)

@@ -84,9 +84,8 @@ class Events:
     @classmethod
     def empty(cls) -> Events:
         """Return no events."""
-        whole = {"object_id", "kind", "host_id"}
-        names = [f.name for f in dataclasses.fields(cls)]
-        return cls(**{n: np.zeros(0, np.int64 if n in whole else np.float64) for n in names})
+        whole, none = np.zeros(0, np.int64), np.zeros(0)
+        return cls(whole, whole, none, none, none, none, none, none, whole)
 
     @classmethod
     def concatenate(cls, parts: list[Events]) -> Events:

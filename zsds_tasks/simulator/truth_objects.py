@@ -9,14 +9,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from zsds_tasks.simulator.asteroids import Asteroids
-from zsds_tasks.simulator.census import Census, fields_of, take_census
+from zsds_tasks.simulator.census import Census, night_census
 from zsds_tasks.simulator.configuration import SimulatorConfig
 from zsds_tasks.simulator.identities import Family, family_of
 from zsds_tasks.simulator.products import Kind
 from zsds_tasks.simulator.stars import BANDS
 from zsds_tasks.simulator.variables import VariableClass
 from zsds_tasks.simulator.world import Night
-from zsds_tasks.survey.nights import mjd
 
 PLACE = ("ra", "dec", "pmra", "pmdec", "parallax")
 ROTATION = ("period_days", "amplitude_mag", "phase")
@@ -39,14 +38,9 @@ OBJECT_LIMIT_MAG = 22.0  # of r; fainter objects shine but are not written down
 
 
 def night_objects(night: Night) -> pa.Table:
-    """Return the `objects` of one night: those of the fields it observed, transients and asteroids of its date."""
-    sky = [exposure for exposure in night.exposures if exposure.is_sky]
-    maker = night.maker
-    if not sky:
-        return OBJECT_SCHEMA.empty_table()
-    centres = fields_of(maker, [exposure.field for exposure in sky])
-    census = take_census(maker.site, maker.config, maker.seed, centres, mjd(sky[len(sky) // 2].middle))
-    return object_table(maker.config, census, maker.bodies, OBJECT_LIMIT_MAG)
+    """Return the `objects` of one night: those of its fields, transients and asteroids of its date."""
+    census = night_census(night)
+    return object_table(night.maker.config, census, night.maker.bodies, OBJECT_LIMIT_MAG)
 
 
 def object_table(config: SimulatorConfig, census: Census, bodies: Asteroids, limit_mag: float) -> pa.Table:

@@ -88,6 +88,16 @@ class Variability:
     def __len__(self) -> int:
         return len(self.row)
 
+    @classmethod
+    def concatenate(cls, parts: list[Variability]) -> Variability:
+        """Return all rows of `parts` in order."""
+        types: dict[str, type] = {"row": np.intp, "kind": np.int8}
+        columns = {}
+        for field in dataclasses.fields(cls):
+            none: NDArray[np.generic] = np.zeros(0, types.get(field.name, np.float64))
+            columns[field.name] = np.concatenate([none, *(getattr(p, field.name) for p in parts)])
+        return cls(**columns)
+
 
 def variability(
     config: VariablesConfig, seed: int, order: int, tile: int, stars: Stars, area_deg2: float

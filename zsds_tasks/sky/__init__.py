@@ -1,1 +1,1 @@
-"""TODO"""
+"""Angles in, angles out."""

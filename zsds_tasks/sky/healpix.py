@@ -168,15 +168,43 @@ def box_ranges(ra_deg: tuple[float, float], dec_deg: tuple[float, float]) -> Int
     numpy.ndarray (R, 2), int64
         As `cone_ranges`.
     """
-    nested, angles, _ = _geometry()
-    west, east = ra_deg[0] % 360.0, ra_deg[1] % 360.0
-    if ra_deg[1] - ra_deg[0] >= 360.0:
-        west, east = 0.0, 360.0 - 1e-9
-    longitude, latitude = angles([west, east], list(dec_deg))
-    extent = max(min((east - west) % 360.0, dec_deg[1] - dec_deg[0]), 1e-5)
-    order = min(finest_order_wider_than(extent / 12.0), 12)
-    numbers, orders, _ = nested.zone_search(longitude[0], latitude[0], longitude[1], latitude[1], order)
-    return merge_ranges(_ranges(numbers.astype(np.int64), orders.astype(np.int64)))
+    nested, _, degree = _geometry()
+    extent = max(min(_eastward(ra_deg), dec_deg[1] - dec_deg[0]), 1e-5)
+    finest = min(finest_order_wider_than(extent / 12.0), 12)
+    numbers = np.arange(12, dtype=np.int64)
+    for order in range(finest + 1):
+        longitude, latitude = nested.healpix_to_lonlat(numbers.astype(np.uint64), order)
+        near = _near_box(longitude.to_value(degree), latitude.to_value(degree), order, ra_deg, dec_deg)
+        numbers = numbers[near]
+        if order < finest:
+            numbers = (4 * numbers[:, None] + np.arange(4)).ravel()
+    return merge_ranges(_ranges(numbers, np.full(len(numbers), finest)))
+
+
+def _eastward(ra_range: tuple[float, float]) -> float:
+    """Return how far it is from the first right ascension eastward to the second, degrees."""
+    width = ra_range[1] - ra_range[0]
+    return width if width >= 360.0 else width % 360.0
+
+
+def _near_box(
+    ra: Floats, dec: Floats, order: int, ra_range: tuple[float, float], dec_range: tuple[float, float]
+) -> NDArray[np.bool_]:
+    """Say which pixels, given by their centres, may touch a box: by circles around them, so some do not.
+
+    cdshealpix's own zone search is not used: it misses pixels at the corners of small zones.
+    """
+    # No pixel reaches farther from its centre than 1.05 sides of a square of its area (measured to order 7).
+    reach = 1.1 * resolution_deg(order)
+    touching: NDArray[np.bool_] = (dec + reach >= dec_range[0]) & (dec - reach <= dec_range[1])
+    cosine = np.cos(np.radians(dec))
+    sine = np.sin(np.radians(min(reach, 90.0)))
+    # Where the circle holds a pole it has every right ascension.
+    polar = np.abs(dec) + reach >= 90.0
+    half = np.where(polar, 180.0, np.degrees(np.arcsin(np.minimum(sine / np.maximum(cosine, sine), 1.0))))
+    width = _eastward(ra_range)
+    offset = (ra - ra_range[0] + half) % 360.0
+    return touching & (polar | (width + 2.0 * half >= 360.0) | (offset <= width + 2.0 * half))
 
 
 def _ranges(numbers: Integers, orders: Integers) -> Integers:
@@ -254,8 +282,7 @@ def within_box(
 ) -> NDArray[np.bool_]:
     """Say which positions lie in a box, borders included; `ra_range` runs eastward and may cross 0 h."""
     ra, dec = np.asarray(ra_deg, float), np.asarray(dec_deg, float)
-    width = ra_range[1] - ra_range[0]
-    width = width if width >= 360.0 else width % 360.0
+    width = _eastward(ra_range)
     inside: NDArray[np.bool_] = (
         (((ra - ra_range[0]) % 360.0) <= width) & (dec >= dec_range[0]) & (dec <= dec_range[1])
     )

@@ -1,1 +1,1 @@
-"""TODO"""
+"""What is read and written: one file per stage; a step reads, computes, checks, writes, returns identifiers."""

@@ -57,6 +57,18 @@ class CheckSummary:
         """How many hold."""
         return sum(finding.success for finding in self.findings)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for logs and the scheduler."""
+        return {
+            "night": self.night,
+            "tables": len(self.tables),
+            "checks": self.total,
+            "passed": self.passed,
+            "critical": [f"{table}: {f.expected.description}" for table, f in self.failed("critical")],
+            "warnings": [f"{table}: {f.expected.description}" for table, f in self.failed("warning")],
+            "page": self.page,
+        }
+
     def failed(self, severity: str) -> tuple[tuple[str, Finding], ...]:
         """Return (table, finding) of the expectations of a severity that do not hold."""
         return tuple(

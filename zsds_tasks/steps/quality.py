@@ -63,9 +63,9 @@ def load_quality_config(settings: Settings) -> QualityConfig:
 def assess_raw(
     lakehouse: Lakehouse,
     settings: Settings,
-    night: str | None,
     now: dt.datetime,
     *,
+    night: str | None = None,
     progress: Progress | None = None,
     config: QualityConfig | None = None,
 ) -> QualitySummary:
@@ -76,10 +76,10 @@ def assess_raw(
     lakehouse : Lakehouse
     settings : Settings
         Camera, grace period, workers.
-    night : str or None
-        Only this night, YYYYMMDD.
     now : datetime.datetime
         UTC; decides which incomplete exposures are waited for.
+    night : str, optional
+        Only this night, YYYYMMDD.
     progress : callable, optional
         Called with what was done, how many, of how many.
     config : QualityConfig, optional
@@ -123,7 +123,7 @@ def assess_raw(
         raise UnusableInputError(
             f"{len(failures)} archived files could not be measured: {'; '.join(failures[:10])}",
             subject=subject,
-            remedy="restore them from a copy, or have the camera send them again: ingest heals a missing file",
+            remedy="restore them from a copy, or have them sent again: ingest heals a missing file",
         )
     exposures = len({file[0]["expid"] for file in work})
     return QualitySummary(exposures, rows_done, time.perf_counter() - started, version)
@@ -142,7 +142,7 @@ def assess_night(night: str) -> dict[str, Any]:
     if not lakehouse.table("raw_exposures").count({"night": night}):
         raise NothingToDoError("no raw frames", subject=f"night {night}")
     try:
-        return assess_raw(lakehouse, settings, night, dt.datetime.now(dt.UTC)).as_dict()
+        return assess_raw(lakehouse, settings, dt.datetime.now(dt.UTC), night=night).as_dict()
     except NothingToDoError as error:
         return {"exposures": 0, "quadrants": 0, "reason": str(error)}
 

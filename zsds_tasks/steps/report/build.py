@@ -6,6 +6,8 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from zsds_tasks.lakehouse import Lakehouse, paths
 from zsds_tasks.settings import Settings
 from zsds_tasks.steps.report.coverage import coverage_png
@@ -52,7 +54,10 @@ def build_report(
     """
     facts = gather(lakehouse, night, camera=settings.camera)
     name = str(facts.night)
-    earlier = baseline(lakehouse, earlier_nights(lakehouse, facts.night))
+    earlier = [
+        numbers | {"has_report": lakehouse.storage.exists(paths.report(numbers["night"], PAGE))}
+        for numbers in baseline(lakehouse, earlier_nights(lakehouse, facts.night))
+    ]
     picture = _focal_plane(lakehouse, facts)
     sky = coverage_png(facts) if len(facts.science) else None
     for file, data in ((FOCAL_PLANE, picture.png if picture else None), (COVERAGE, sky)):
@@ -68,10 +73,12 @@ def _focal_plane(lakehouse: Lakehouse, facts: NightFacts) -> Picture | None:
     exposure = choose_exposure(facts)
     if exposure is None:
         return None
-    try:
-        mosaic = read_mosaic(lakehouse, facts, int(exposure["expid"]))
-    except FileNotFoundError as error:
-        return Picture(None, exposure, f"It cannot be shown: a raw file is gone from the archive ({error}).")
-    png = focal_plane_png(mosaic, facts.camera)
+    mosaic = read_mosaic(lakehouse, facts, int(exposure["expid"]))
+    gone = f" Gone from the archive or spoilt: {', '.join(mosaic.unreadable)}." if mosaic.unreadable else ""
+    if np.isnan(mosaic.pixels).all():
+        return Picture(None, exposure, f"It cannot be shown.{gone}")
+    drawn = focal_plane_png(mosaic, facts.camera)
     size = "" if mosaic.binning == 1 else f", binned {mosaic.binning} x {mosaic.binning}"
-    return Picture(png, exposure, f"Electrons above the overscan{size}, asinh stretch around the sky.")
+    return Picture(
+        drawn, exposure, f"Electrons above the overscan{size}, asinh stretch around the sky.{gone}"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,12 @@ import pandas as pd
 
 from zsds_tasks.sky.horizon import Observer, moon
 from zsds_tasks.steps.report.gather import NightFacts, records
+from zsds_tasks.steps.report.pictures import BACKGROUND, INK, PANEL, png
 from zsds_tasks.survey.nights import mjd
 
 FILTER_COLOURS = ("#35c486", "#ff6a58", "#b98ae6", "#5cb8ff", "#f0bd4e")
 """By order of the survey's filters, bright enough for a dark map."""
-BACKGROUND, PANEL, GRID, INK = "#0a101c", "#111a2b", "#2b3850", "#c8d3e4"
+GRID = "#2b3850"
 NEAR_DEG = 4.0
 """Fields closer than this share a label."""
 
@@ -38,8 +38,7 @@ def coverage_png(facts: NightFacts) -> bytes:
     bytes
         PNG on a dark ground; east is left, right ascension 0 h in the middle.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - slow import
-    from matplotlib.figure import Figure  # noqa: PLC0415 - the same
+    from matplotlib.figure import Figure  # noqa: PLC0415 - slow import
 
     figure = Figure(figsize=(11.2, 5.9), dpi=100, facecolor=BACKGROUND)
     axes = figure.add_axes((0.03, 0.05, 0.94, 0.9), projection="mollweide", facecolor=PANEL)
@@ -60,9 +59,7 @@ def coverage_png(facts: NightFacts) -> bytes:
                 zorder=5,
             )
     _label_fields(axes, seen)
-    stream = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
-    return stream.getvalue()
+    return png(figure)
 
 
 def _x(ra: Any) -> Any:

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
 from numpy.typing import NDArray
 
 from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.steps.report.gather import NightFacts, records
+from zsds_tasks.steps.report.pictures import BACKGROUND, INK, PANEL, png
 from zsds_tasks.survey.camera import Camera, Quadrant
 
 LONG_SIDE = 1080
 """Pixels of the picture's longer side, about."""
 OVERSCAN_OFFSET = 4
 """The overscan of an image extension lies four extensions later."""
-BACKGROUND, EMPTY, INK = "#0a101c", "#141d2e", "#c8d3e4"
+SPOILT = (OSError, ValueError, TypeError, IndexError, KeyError, AstropyUserWarning)
+"""What reading a spoilt or lost FITS file raises."""
 _SIGMA_PER_MAD = 1.4826
 
 
@@ -34,7 +41,9 @@ class Mosaic:
     half_width_arcsec: float
     half_height_arcsec: float
     missing: tuple[int, ...]
-    """CCDs without a file."""
+    """CCDs without a file that can be read."""
+    unreadable: tuple[str, ...] = ()
+    """Names of archived files that are gone or spoilt."""
 
 
 def choose_exposure(facts: NightFacts) -> pd.Series | None:
@@ -66,12 +75,13 @@ def read_mosaic(lakehouse: Lakehouse, facts: NightFacts, expid: int) -> Mosaic:
     Returns
     -------
     Mosaic
-        At most one quadrant is in memory at full size.
+        At most one quadrant is in memory at full size. An archived file that is gone or spoilt leaves its CCD
+        empty: the report is where one reads of it.
 
     Raises
     ------
-    FileNotFoundError
-        If a file of the archive is gone.
+    TransientError
+        If the storage is in the way.
     """
     camera = facts.camera
     half_width, half_height = camera.half_size_arcsec
@@ -82,13 +92,27 @@ def read_mosaic(lakehouse: Lakehouse, facts: NightFacts, expid: int) -> Mosaic:
         (math.ceil(2 * half_height / step), math.ceil(2 * half_width / step)), np.nan, dtype=np.float32
     )
     rows = facts.quadrants[facts.quadrants["expid"] == expid]
+    missing, unreadable = facts.missing_ccds(expid), []
     for file, channels in rows.groupby("path"):
-        with fits.open(io.BytesIO(lakehouse.storage.read_bytes(str(file)))) as hdus:
-            for row in records(channels):
-                binned = _binned(hdus, int(row.hdu), binning) * float(row.gain)
-                _place(canvas, binned, camera, camera.quadrants[int(row.rcid)], binning)
-                del hdus[int(row.hdu)].data
-    return Mosaic(canvas, binning, half_width, half_height, tuple(facts.missing_ccds(expid)))
+        try:
+            with _opened(lakehouse.storage.read_bytes(str(file))) as hdus:
+                for row in records(channels):
+                    binned = _binned(hdus, int(row.hdu), binning) * float(row.gain)
+                    _place(canvas, binned, camera, camera.quadrants[int(row.rcid)], binning)
+                    del hdus[int(row.hdu)].data
+        except SPOILT:
+            missing.append(int(channels["ccdid"].iloc[0]))
+            unreadable.append(PurePosixPath(str(file)).name)
+    return Mosaic(canvas, binning, half_width, half_height, tuple(sorted(missing)), tuple(unreadable))
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[fits.HDUList]:
+    """Open FITS bytes; a warning that they are cut short counts as an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AstropyUserWarning)
+        with fits.open(io.BytesIO(data)) as hdus:
+            yield hdus
 
 
 def _binned(hdus: fits.HDUList, hdu: int, binning: int) -> NDArray[np.float32]:
@@ -154,8 +178,7 @@ def focal_plane_png(mosaic: Mosaic, camera: Camera) -> bytes:
     bytes
         PNG.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - slow import
-    from matplotlib.colors import LinearSegmentedColormap  # noqa: PLC0415 - the same
+    from matplotlib.colors import LinearSegmentedColormap  # noqa: PLC0415 - slow import
     from matplotlib.figure import Figure  # noqa: PLC0415 - the same
 
     ny, nx = mosaic.pixels.shape
@@ -190,9 +213,7 @@ def focal_plane_png(mosaic: Mosaic, camera: Camera) -> bytes:
     style: dict[str, Any] = {"color": INK, "fontsize": 10, "ha": "center", "va": "center"}
     figure.text(0.5, 1 - margin / 2 / (ny + 2 * margin), "N", **style)
     figure.text(margin / 2 / (nx + 2 * margin), 0.5, "E", **style)
-    stream = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
-    return stream.getvalue()
+    return png(figure)
 
 
 def _label_quadrants(axes: Any, camera: Camera, mosaic: Mosaic) -> None:
@@ -211,7 +232,7 @@ def _label_quadrants(axes: Any, camera: Camera, mosaic: Mosaic) -> None:
                 corner,
                 width,
                 height,
-                facecolor=EMPTY if missing else "none",
+                facecolor=PANEL if missing else "none",
                 edgecolor="#3a4a68",
                 linewidth=0.6,
                 hatch="///" if missing else None,

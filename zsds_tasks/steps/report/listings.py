@@ -44,7 +44,7 @@ def quarantine(facts: NightFacts) -> str:
         return section("Quarantine", nothing("No file was refused."), anchor="quarantine")
     rows = [
         (
-            f"{tag(row.code.replace('_', ' '), 'bad')}<br><code>{escape(row.filename)}</code>",
+            f'{tag(row.code.replace("_", " "), "bad")}<br><code class="whole">{escape(row.filename)}</code>',
             f'{escape(row.reason)}<br><span class="note">{escape(row.remedy)}</span>',
             size(int(row.file_size)),
         )
@@ -102,7 +102,7 @@ def score(result: Mapping[str, Any] | None) -> str:
     return section("Against the truth", body, note=sentence, anchor="truth")
 
 
-def earlier(facts: NightFacts, numbers: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> str:
+def beside(facts: NightFacts, numbers: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> str:
     """Return the section that sets the night beside earlier ones; empty without any."""
     if not earlier:
         return ""
@@ -112,9 +112,7 @@ def earlier(facts: NightFacts, numbers: Mapping[str, Any], earlier: Sequence[Map
         sky, noise = entry["sky_level"], entry["read_noise"]
         rows.append(
             (
-                f"<b>{entry['night']}</b>"
-                if entry["night"] == str(facts.night)
-                else f'<a href="../{entry["night"]}/index.html">{entry["night"]}</a>',
+                _linked(entry),
                 f"{entry['science']}",
                 f"{entry['files']}",
                 f"{entry['quarantined']}",
@@ -137,6 +135,14 @@ def earlier(facts: NightFacts, numbers: Mapping[str, Any], earlier: Sequence[Map
     return section(
         "Beside earlier nights", table(columns, rows, numeric=numeric), note=note, anchor="earlier"
     )
+
+
+def _linked(entry: Mapping[str, Any]) -> str:
+    """Return a night's name: a link where it has a report, bold for the night of this page itself."""
+    if "has_report" not in entry:
+        return f"<b>{entry['night']}</b>"
+    name = str(entry["night"])
+    return f'<a href="../{name}/index.html">{name}</a>' if entry["has_report"] else name
 
 
 def _more(count: int) -> str:

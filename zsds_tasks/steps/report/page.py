@@ -74,7 +74,7 @@ def render(
         listings.quarantine(facts),
         listings.checks(facts),
         listings.score(score),
-        listings.earlier(facts, numbers, earlier),
+        listings.beside(facts, numbers, earlier),
         footer(facts, now),
     ]
     return page(f"{night_name(facts)} · night report", "\n".join(part for part in parts if part))
@@ -91,7 +91,7 @@ def _timeline(facts: NightFacts) -> str:
     note = (
         "Every exposure at its time, darker where the Sun is lower; point at a bar for its number and field."
     )
-    drawing = f'<figure>{timeline(facts)}</figure><div class="legend">{legend}</div>'
+    drawing = f'<figure class="strip">{timeline(facts)}</figure><div class="legend">{legend}</div>'
     return section("The night", drawing, note=note, anchor="night")
 
 
@@ -132,8 +132,9 @@ def _coverage(facts: NightFacts, sky: bytes | None) -> str:
 
 
 def _trends(facts: NightFacts) -> str:
+    bias_drawing, bias_words = trends.bias_trend(facts) or (None, "")
     drawings = (
-        ("Bias level", "One line per readout channel.", trends.bias_trend(facts)),
+        ("Bias level", bias_words, bias_drawing),
         (
             "Read noise",
             "Dot: median of the night; bar: 5th to 95th percentile; tick: what the headers say.",
@@ -142,7 +143,7 @@ def _trends(facts: NightFacts) -> str:
         ("Sky level", "One dot per science exposure, in the colour of its filter.", trends.sky_trend(facts)),
         (
             "Noise against level",
-            "Dashed: photon noise alone at the header's gain; one dot per readout.",
+            "Dashed: photon noise alone at the header's gain; pixel response lifts bright flats above it.",
             trends.noise_curve(facts),
         ),
     )

@@ -15,6 +15,8 @@ from zsds_tasks.survey.nights import mjd
 
 LEFT, RIGHT, TOP, LANE, MOON_HEIGHT = 150, 14, 6, 32, 78
 IDLE_MINUTES = 20.0
+LEAST_LABELLED = 22.0
+"""Width of an idle stretch, drawing units, below which its length is not written."""
 STEP = dt.timedelta(minutes=4)
 TWILIGHT = ((0.0, 0.0), (-6.0, 0.22), (-12.0, 0.48), (-18.0, 0.72))
 """Sun's altitude above which (degrees) the background has this opacity; 0.94 below them all."""
@@ -203,14 +205,7 @@ def _idle(science: pd.DataFrame, x: Axis, bottom: float) -> list[str]:
             continue
         more = 'stroke-width="3" stroke-linecap="round" stroke-opacity="0.8"'
         parts.append(line(x(left) + 2, y, x(right) - 2, y, stroke="var(--faint)", more=more))
-        if x(right) - x(left) > 34:
-            parts.append(
-                text(
-                    (x(left) + x(right)) / 2,
-                    y + 17,
-                    f"{minutes:.0f} min",
-                    anchor="middle",
-                    more='font-size="12"',
-                )
-            )
-    return [*parts, text(x.start - 12, y + 4, "idle", anchor="end")] if parts else []
+        if x(right) - x(left) > LEAST_LABELLED:
+            middle = (x(left) + x(right)) / 2
+            parts.append(text(middle, y + 17, f"{minutes:.0f}", anchor="middle", more='font-size="12"'))
+    return [*parts, text(x.start - 12, y + 9, "idle minutes", anchor="end")] if parts else []

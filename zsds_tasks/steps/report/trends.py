@@ -13,37 +13,66 @@ from zsds_tasks.steps.report.timeline import colour
 from zsds_tasks.survey.nights import JD_OF_MJD_ZERO, from_mjd, mjd
 
 WIDTH, HEIGHT = 540, 270
-LEFT, RIGHT, TOP, BOTTOM = 58, 20, 20, 44
+LEFT, RIGHT, TOP, BOTTOM = 68, 20, 20, 44
+MOST_LINES, SINGLED_OUT = 16, 3
+"""With more channels than the first, only this many are drawn as lines of their own."""
+PAUSE_DAYS = 20.0 / 1440
+"""A line is not drawn across a longer pause."""
 _HAIRLINE = 'stroke-opacity="0.7"'
 
 
-def bias_trend(facts: NightFacts) -> str | None:
-    """Draw each channel's overscan level against the clock, relative to its own median.
+def bias_trend(facts: NightFacts) -> tuple[str, str] | None:
+    """Draw each channel's overscan level, exposure by exposure, relative to its own median.
+
+    Of a camera with many channels, only those that wander most are drawn as lines, over a band of all.
 
     Returns
     -------
-    str or None
-        SVG; None without measures.
+    (str, str) or None
+        SVG and its caption; None without measures.
     """
     quality = facts.quality
     if quality.empty:
         return None
-    shifts = quality["bias_level"] - quality.groupby("rcid")["bias_level"].transform("median")
-    x = _clock(quality["obsjd"].to_numpy(float))
-    y = _upward(shifts.tolist(), least=2.0)
+    shifts = quality.assign(
+        # By order and not by clock: exposures come in bursts, in which lines would be indistinguishable.
+        order=quality["obsjd"].rank(method="dense"),
+        shift=quality["bias_level"] - quality.groupby("rcid")["bias_level"].transform("median"),
+    )
+    x = Axis(*padded(shifts["order"].tolist()), LEFT, WIDTH - RIGHT)
+    y = _upward(shifts["shift"].tolist(), least=2.0)
     parts = _frame(x, y, "DN from the channel's median")
+    parts += _numbers(
+        x, nice_ticks(1, float(shifts["order"].max()), 7), "exposure of the night, in order of time"
+    )
     channels = sorted(quality["rcid"].unique())
-    for rcid in channels:
-        rows = quality["rcid"] == rcid
-        points = [
-            (x(jd - JD_OF_MJD_ZERO), y(shift))
-            for jd, shift in zip(quality.loc[rows, "obsjd"], shifts[rows], strict=True)
-        ]
-        title = f"channel {rcid}: median {quality.loc[rows, 'bias_level'].median():.1f} DN"
-        stroke = f"hsl({rcid * 300 / max(channels[-1], 1):.0f} 55% 55%)"
+    caption = "One line per readout channel."
+    if len(channels) > MOST_LINES:
+        parts += _band(shifts, x, y)
+        wandering = shifts.groupby("rcid")["shift"].std().nlargest(SINGLED_OUT)
+        channels = sorted(wandering.index)
+        caption = (
+            "Band: 5th to 95th percentile over all channels at each exposure; "
+            f"lines: the channels that wander most, {', '.join(map(str, channels))}."
+        )
+    for number, rcid in enumerate(channels):
+        rows = shifts[shifts["rcid"] == rcid]
+        title = f"channel {rcid}: median {rows['bias_level'].median():.1f} DN"
+        stroke = f"hsl({number * 300 / max(len(channels) - 1, 1):.0f} 55% 55%)"
         more = 'stroke-width="1.4" stroke-opacity="0.75" stroke-linejoin="round"'
+        points = [(x(row.order), y(row.shift)) for row in records(rows)]
         parts.append(path(points, stroke=stroke, title=title, more=more))
-    return svg(WIDTH, HEIGHT, parts, "Bias level of every channel through the night")
+    return svg(WIDTH, HEIGHT, parts, "Bias level of the channels through the night"), caption
+
+
+def _band(shifts: pd.DataFrame, x: Axis, y: Axis) -> list[str]:
+    """Return a bar per exposure from the 5th to the 95th percentile over its channels."""
+    spread = shifts.groupby("order")["shift"].quantile(np.array([0.05, 0.95])).unstack()  # noqa: PD010 - as below
+    more = 'stroke-width="1.6" stroke-opacity="0.3"'
+    return [
+        line(x(order), y(low), x(order), y(high), stroke="var(--accent)", more=more)
+        for order, (low, high) in zip(spread.index, spread.to_numpy(), strict=True)
+    ]
 
 
 def read_noise(facts: NightFacts) -> str | None:
@@ -73,10 +102,7 @@ def read_noise(facts: NightFacts) -> str | None:
             )
         )
         parts.append(dot(at, y(median), min(4.5, half), fill="var(--accent)", title=title))
-    for tick in nice_ticks(0, facts.camera.n_quadrants - 1, 8):
-        if float(tick).is_integer():
-            parts.append(text(x(tick), HEIGHT - BOTTOM + 18, f"{tick:g}", anchor="middle"))
-    parts.append(text((x.start + x.end) / 2, HEIGHT - 6, "readout channel (rcid)", anchor="middle"))
+    parts += _numbers(x, nice_ticks(0, facts.camera.n_quadrants - 1, 8), "readout channel (rcid)")
     return svg(WIDTH, HEIGHT, parts, "Read noise of every channel")
 
 
@@ -102,9 +128,9 @@ def sky_trend(facts: NightFacts) -> str | None:
         if chosen.empty:
             continue
         points = [(x(row.obsjd - JD_OF_MJD_ZERO), y(float(rate[row.Index]))) for row in records(chosen)]
-        parts.append(
-            path(points, stroke=colour(filter_.code), more='stroke-width="1.3" stroke-opacity="0.45"')
-        )
+        more = 'stroke-width="1.3" stroke-opacity="0.45"'
+        for run in _runs(chosen["obsjd"].to_numpy(float)):
+            parts.append(path([points[n] for n in run], stroke=colour(filter_.code), more=more))
         parts += [
             dot(
                 *point,
@@ -159,6 +185,21 @@ def noise_curve(facts: NightFacts) -> str | None:
     ]
     parts.append(text((x.start + x.end) / 2, HEIGHT - 6, "level above overscan, DN", anchor="middle"))
     return svg(WIDTH, HEIGHT, parts, "Noise against level")
+
+
+def _numbers(x: Axis, ticks: Sequence[float], name: str) -> list[str]:
+    """Return whole numbers and the name of a horizontal axis of things that are counted."""
+    parts = [
+        text(x(tick), HEIGHT - BOTTOM + 18, f"{tick:g}", anchor="middle")
+        for tick in ticks
+        if float(tick).is_integer()
+    ]
+    return [*parts, text((x.start + x.end) / 2, HEIGHT - 6, name, anchor="middle")]
+
+
+def _runs(moments: np.ndarray) -> list[np.ndarray]:
+    """Return the positions of moments (days, in order) in stretches without a long pause."""
+    return np.split(np.arange(len(moments)), np.flatnonzero(np.diff(moments) > PAUSE_DAYS) + 1)
 
 
 def _clock(jd: np.ndarray) -> Axis:

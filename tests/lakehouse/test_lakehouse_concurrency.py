@@ -1,0 +1,96 @@
+"""Many writers at once lose no row and double none; a killed writer leaves whole commits only."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from writer_process import OWN, SHARED, rows_of
+
+from zsds_tasks.lakehouse.maintenance import sweep
+from zsds_tasks.products.tables import conform
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
+
+
+def start_writer(storage, writer, count):
+    paths = os.pathsep.join([str(REPOSITORY), str(HERE)])
+    return subprocess.Popen(
+        [sys.executable, str(HERE / "writer_process.py"), storage.root, str(writer), str(count)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+
+
+def test_processes_that_merge_the_same_keys(local_storage, local_table):
+    writers, turns = 3, 3
+    processes = [start_writer(local_storage, writer, turns) for writer in range(writers)]
+    versions = []
+    for process in processes:
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        versions += [int(line.split()[1]) for line in output.splitlines()]
+    assert len(set(versions)) == len(versions) == writers * turns
+    rows = local_table.read()
+    keys = rows.column("detid").to_pylist()
+    assert len(keys) == len(set(keys)) == SHARED + writers * turns * OWN
+    # Shared rows: all as the last of the merges left them.
+    last = {(row["expid"], row["mag"]) for row in rows.slice(0, SHARED).to_pylist()}
+    assert len(last) == 1
+    newest = local_table.history()[0]
+    assert newest["version"] == max(versions)
+    assert newest["inserted"] == OWN
+    assert newest["updated"] == SHARED
+
+
+def test_threads_that_merge_the_same_keys(local_table):
+    failures = []
+
+    def work(writer):
+        try:
+            for turn in range(4):
+                local_table.merge(rows_of(writer, turn))
+        except Exception as error:  # noqa: BLE001 - a thread's failure must reach the test
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(writer,)) for writer in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert local_table.count() == SHARED + 3 * 4 * OWN
+
+
+@pytest.mark.parametrize("attempt", range(2))
+def test_a_killed_writer_leaves_whole_commits_only(local_storage, local_table, declaration, attempt):
+    delay_s = random.Random(attempt).uniform(0.0, 0.3)
+    writer = start_writer(local_storage, attempt, 10_000)
+    assert writer.stdout.readline()  # it is at work
+    time.sleep(delay_s)
+    writer.send_signal(signal.SIGKILL)
+    said = writer.stdout.read().splitlines()
+    writer.wait()
+    writer.stdout.close()
+    rows = local_table.read(where={"detid": (1_000_000, None)})
+    turns = rows.num_rows // OWN
+    assert rows.num_rows % OWN == 0
+    # Everything it reported is there; at most one commit more was made and not reported.
+    assert turns in {len(said) + 1, len(said) + 2}
+    last = conform(rows_of(attempt, turns - 1), declaration)
+    assert local_table.merge(last).version is None
+    local_table.vacuum(0)
+    sweep(local_storage, referenced=set(), older_than_hours=0.0)
+    snapshot = local_table.snapshot()
+    kept = {snapshot.path(file) for file in snapshot.files}
+    found = {entry.path for entry in local_storage.list(f"{local_table.folder}")}
+    assert {path for path in found if "_delta_log" not in path} == kept

@@ -1,0 +1,148 @@
+"""One miniature night end to end, through the real scheduler, as `make run` and an operator do it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from zsds_tasks.lakehouse import Lakehouse, open_lakehouse
+from zsds_tasks.operations.installation import ADMIN, Installation
+from zsds_tasks.operations.airflow_api import AirflowApi
+from zsds_tasks.operations.stack import Stack
+from zsds_tasks.settings import REPOSITORY, Settings
+
+pytestmark = [pytest.mark.night, pytest.mark.timeout(600)]
+NIGHTS = ("20251012", "20251013")
+TABLES = ("raw_exposures", "raw_quadrants", "raw_quality", "quarantine")
+
+
+class Observatory:
+    """An installation in a folder of its own, driven by the command line."""
+
+    def __init__(self, var: Path) -> None:
+        self.settings = Settings(var=var)
+        keep = {n: v for n, v in os.environ.items() if not n.startswith(("ZSDS_", "AIRFLOW_", "RAY_"))}
+        self.environment = keep | {"ZSDS_VAR": str(var), "COLUMNS": "160"}
+
+    def zsds(self, *words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "zsds_tasks", *words],
+            cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, check=False, timeout=400,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    @property
+    def lakehouse(self) -> Lakehouse:
+        return open_lakehouse(self.settings)
+
+    def truth(self, night: str, table: str):
+        return pq.read_table(self.settings.truth_folder / night / f"{table}.parquet")
+
+    def state(self) -> dict[str, tuple[int, list]]:
+        """Version and rows of each table, in a fixed order."""
+        found = {}
+        for name in TABLES:
+            table = self.lakehouse.table(name)
+            key = [(column, "ascending") for column in table.declaration.key]
+            found[name] = (table.version(), table.read().sort_by(key).to_pylist())
+        return found
+
+
+@pytest.fixture(scope="module")
+def observatory(tmp_path_factory):
+    made = Observatory(tmp_path_factory.mktemp("observatory") / "var")
+    try:
+        made.zsds("up")
+        made.printed = [made.zsds("run", "--exposures", "4") for _ in NIGHTS]
+        yield made
+    finally:
+        made.zsds("down")
+
+
+def test_each_run_delivered_the_next_night_and_said_where_its_report_is(observatory):
+    for night, printed in zip(NIGHTS, observatory.printed, strict=True):
+        assert f"Night {night}" in printed
+        report = re.search(r"Report: (\S+)", printed)
+        assert report is not None
+        assert Path(report[1]).stat().st_size > 50_000
+
+
+@pytest.mark.parametrize("night", NIGHTS)
+def test_every_delivered_file_ended_as_planted(observatory, night):
+    deliveries = observatory.truth(night, "deliveries").to_pylist()
+    archived = observatory.lakehouse.table("raw_quadrants").read(where={"night": night}).to_pylist()
+    refused = observatory.lakehouse.table("quarantine").read(where={"night": night}).to_pylist()
+    expected = {row["sha256"] for row in deliveries if row["expected"] in {"ingested", "duplicate"}}
+    assert {row["sha256"] for row in archived} == expected
+    assert {row["sha256"] for row in refused} == {
+        row["sha256"] for row in deliveries if row["expected"] == "quarantined"
+    }
+    assert len(archived) == 4 * len(expected)
+    assert not [p for p in observatory.settings.incoming_folder.iterdir() if not p.name.startswith(".")]
+
+
+def test_every_row_points_to_a_file_and_every_file_has_a_row(observatory):
+    paths = set(observatory.lakehouse.table("raw_quadrants").read(["path"])["path"].to_pylist())
+    root = Path(observatory.settings.root_uri)
+    assert paths == {str(p.relative_to(root)) for p in (root / "raw").rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("night", NIGHTS)
+def test_the_score_against_truth_is_perfect(observatory, night):
+    assert "NO" not in observatory.zsds("score", night).split()
+
+
+def test_every_engine_counts_the_same_rows(observatory):
+    script = """
+import sys, duckdb, lsdb, polars
+root = sys.argv[1]
+version = open(f"{root}/hats/raw_quadrants/latest").read().strip()
+delta = f"{root}/lake/raw_quadrants"
+print(len(lsdb.open_catalog(f"{root}/hats/raw_quadrants/{version}").compute()),
+      duckdb.sql(f"select count(*) from delta_scan('{delta}')").fetchone()[0],
+      polars.read_delta(delta).height)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, observatory.settings.root_uri],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    counts = set(map(int, done.stdout.split()[-3:]))
+    assert counts == {observatory.lakehouse.table("raw_quadrants").count()}
+
+
+def test_a_backfill_of_both_nights_changes_nothing_that_was_right(observatory):
+    before = observatory.state()
+    observatory.zsds(
+        "airflow", "backfill", "create", "--dag-id", "night", "--from-date", "2025-10-12", "--to-date", "2025-10-13",
+        "--reprocess-behavior", "completed",
+    )  # fmt: skip
+    stack = Stack(Installation(observatory.settings))
+    api = AirflowApi(stack.url, ADMIN, stack.installation.password())
+    api.wait_healthy(timeout_s=60)
+    wanted = {f"{night[:4]}-{night[4:6]}-{night[6:]}T00:00:00Z" for night in NIGHTS}
+    deadline = time.monotonic() + 240
+    while True:
+        runs = {r["logical_date"]: r for r in api.runs("night") if r["logical_date"] in wanted}
+        again = {
+            d: r for d, r in runs.items() if r["run_type"] == "backfill" or r["triggered_by"] == "backfill"
+        }
+        if len(again) == len(wanted) and all(r["state"] in {"success", "failed"} for r in again.values()):
+            break
+        assert time.monotonic() < deadline, json.dumps(runs, default=str)[:2000]
+        time.sleep(1)
+    assert {r["state"] for r in again.values()} == {"success"}
+    assert observatory.state() == before
+
+
+def test_the_doctor_finds_the_running_installation_well(observatory):
+    assert "Airflow at http://127.0.0.1:" in " ".join(observatory.zsds("doctor").split())
