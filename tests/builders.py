@@ -21,7 +21,7 @@ from zsds_tasks.settings import Settings
 from zsds_tasks.sky.horizon import Observer, airmass, horizontal
 from zsds_tasks.steps.incoming import LOCK_NAME, IncomingConfig
 from zsds_tasks.steps.raw import IngestSummary, RawConfig, ingest
-from zsds_tasks.survey.camera import Camera, load_camera
+from zsds_tasks.survey.camera import Camera, Quadrant, load_camera
 from zsds_tasks.survey.fields import Field
 from zsds_tasks.survey.filenames import RawFileName
 from zsds_tasks.survey.headers import HeaderKeyword, load_headers
@@ -134,13 +134,7 @@ class FrameBuilder:
             level = 1000.0 + 10.0 * quadrant.qid
             sigma = quadrant.detector.read_noise / quadrant.detector.gain
             image = self._image(random.normal(level + 100.0 * is_sky, 2 * sigma, size), plain=plain)
-            amplifier = quadrant.amplifier
-            detector = quadrant.detector
-            own = {
-                "ccd_id": ccdid, "qid": quadrant.qid, "rcid": quadrant.rcid, "amp_id": amplifier.amp_id,
-                "amp_name": amplifier.name, "gain": detector.gain, "readnoise": detector.read_noise,
-                "dark_current": detector.dark_current, "saturation": detector.saturation,
-            }  # fmt: skip
+            own = self._detector(quadrant)
             self._write(image.header, own, ("quadrant",), (quadrant_changes or {}) if second else {})
             images.append(image)
             strip = random.normal(level, sigma, (self.camera.quadrant.ny, self.camera.quadrant.overscan))
@@ -151,6 +145,15 @@ class FrameBuilder:
         with mock.patch.object(_ValidHDU, "_get_timestamp", return_value="2025-10-12T00:00:00"):
             file.writeto(stream, checksum=checksum, output_verify="ignore")
         return str(name), stream.getvalue()
+
+    @staticmethod
+    def _detector(quadrant: Quadrant) -> dict[str, Any]:
+        amplifier, detector = quadrant.amplifier, quadrant.detector
+        return {
+            "ccd_id": quadrant.ccdid, "qid": quadrant.qid, "rcid": quadrant.rcid, "amp_id": amplifier.amp_id,
+            "amp_name": amplifier.name, "gain": detector.gain, "readnoise": detector.read_noise,
+            "dark_current": detector.dark_current, "saturation": detector.saturation,
+        }  # fmt: skip
 
     def _values(self, name: RawFileName, start: dt.datetime, programid: int) -> dict[str, Any]:
         site = self.camera.site

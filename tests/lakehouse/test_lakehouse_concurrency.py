@@ -9,12 +9,15 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from writer_process import OWN, SHARED, rows_of
 
+from zsds_tasks.lakehouse.hats_reader import HatsReader
 from zsds_tasks.lakehouse.maintenance import sweep
+from zsds_tasks.lakehouse.publish import latest, publish, sweep_unfinished, versions
 from zsds_tasks.products.tables import conform
 
 HERE = Path(__file__).parent
@@ -94,3 +97,38 @@ def test_a_killed_writer_leaves_whole_commits_only(local_storage, local_table, d
     kept = {snapshot.path(file) for file in snapshot.files}
     found = {entry.path for entry in local_storage.list(f"{local_table.folder}")}
     assert {path for path in found if "_delta_log" not in path} == kept
+
+
+PUBLISHER = """
+import sys
+from conftest import DECLARATION
+from writer_process import rows_of
+from zsds_tasks.lakehouse.connection import open_storage
+from zsds_tasks.lakehouse.publish import publish
+from zsds_tasks.lakehouse.tables import Table
+from zsds_tasks.products.tables import parse_table
+from zsds_tasks.settings import Settings
+table = Table(open_storage(sys.argv[1], Settings()), parse_table(DECLARATION))
+for turn in range(10_000):
+    table.merge(rows_of(0, turn))
+    print(publish(table).version, flush=True)
+"""
+
+
+def test_a_killed_publisher_leaves_latest_whole(local_storage, local_table):
+    paths = os.pathsep.join([str(REPOSITORY), str(HERE)])
+    command = [sys.executable, "-c", PUBLISHER, local_storage.root]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths}
+    ) as publisher:
+        assert publisher.stdout.readline() == "1\n"
+        time.sleep(random.Random(3).uniform(0.1, 0.3))
+        publisher.send_signal(signal.SIGKILL)
+        said = [1, *(int(line) for line in publisher.stdout)]
+    current = latest(local_storage, "detections")
+    assert current.version in {said[-1], said[-1] + 1}
+    assert HatsReader(current.uri).read(["detid"]).num_rows == current.rows
+    whole = [number for number in versions(local_storage, "detections") if number <= current.version]
+    sweep_unfinished(local_storage, "detections", older_than_hours=0.0, now=datetime.now(UTC))
+    assert set(versions(local_storage, "detections")) <= {*whole, current.version + 1}
+    assert publish(local_table).rows == local_table.count()

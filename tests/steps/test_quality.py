@@ -7,7 +7,6 @@ from builders import NIGHT_START, NOW, Installation
 
 from zsds_tasks.errors import NothingToDoError, UnusableInputError
 from zsds_tasks.science.quality.raw import QuickLookConfig
-from zsds_tasks.settings import load_settings
 from zsds_tasks.steps import quality
 from zsds_tasks.steps.quality import QualityConfig, assess_raw
 
@@ -107,15 +106,11 @@ def test_a_spoilt_archive_file_is_named_and_the_others_are_measured(place):
     assert len(place.rows("raw_quality")) == 8
 
 
-def test_the_door_for_the_scheduler(place, monkeypatch):
-    monkeypatch.setenv("ZSDS_VAR", str(place.settings.var))
-    monkeypatch.setenv("ZSDS_INCLUDE", str(place.settings.include))
-    monkeypatch.setenv("ZSDS_CAMERA", "tiny")
-    load_settings.cache_clear()
-    try:
-        assert quality.assess_night("20251013")["quadrants"] == 4
-        assert quality.assess_night("20251013")["quadrants"] == 0
-        with pytest.raises(NothingToDoError, match="night 20251020: no raw frames"):
-            quality.assess_night("20251020")
-    finally:
-        load_settings.cache_clear()
+def test_the_rest_of_a_night_is_measured_without_waiting_for_missing_ccds(place):
+    def rest(night):
+        return quality.assess_rest(place.lakehouse, place.settings, night, NOW + dt.timedelta(days=1))
+
+    assert rest("20251013")["quadrants"] == 4
+    assert rest("20251013")["quadrants"] == 0
+    with pytest.raises(NothingToDoError, match="night 20251020: no raw frames"):
+        rest("20251020")

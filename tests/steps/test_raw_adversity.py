@@ -1,4 +1,4 @@
-"""Raw ingest against the world: batches, full disks, dead processes, our own errors, and the scheduler's doors."""
+"""Raw ingest against the world: batches, full disks, dead processes, errors of ours, the scheduler."""
 
 import datetime as dt
 import errno
@@ -8,13 +8,13 @@ import pickle
 from functools import partial
 
 import pytest
-from builders import NIGHT_START, Installation, tiny_rules
+from builders import NIGHT_START, NOW, Installation, tiny_rules
 
 from zsds_tasks.errors import NothingToDoError, TransientError
 from zsds_tasks.lakehouse import open_lakehouse
 from zsds_tasks.lakehouse.local_storage import LocalStorage
 from zsds_tasks.science.raw import DefectCode, verification
-from zsds_tasks.settings import Settings, load_settings
+from zsds_tasks.settings import Settings
 from zsds_tasks.steps import inspection, raw
 from zsds_tasks.steps.incoming import look, sole_ingest
 
@@ -197,20 +197,13 @@ def test_an_installation_without_anything_yet_is_made(tmp_path):
         place.ingest()
 
 
-def test_the_doors_for_the_scheduler(place, monkeypatch):
-    monkeypatch.setenv("ZSDS_VAR", str(place.settings.var))
-    monkeypatch.setenv("ZSDS_INCLUDE", str(place.settings.include))
-    monkeypatch.setenv("ZSDS_CAMERA", "tiny")
+def test_the_rest_is_taken_in_quietly_but_not_beside_another_ingest(place):
+    def rest():
+        return raw.ingest_rest(place.lakehouse, place.settings, NOW)
+
     (place.settings.include / "config" / "raw.yaml").write_text("incoming: {settle_s: 0.0}")
-    load_settings.cache_clear()
-    try:
-        place.deliver(place.frames.build())
-        told = raw.ingest_incoming_now()
-        assert json.loads(json.dumps(told))["ingested"] == 1
-        with pytest.raises(NothingToDoError):
-            raw.ingest_incoming_now()
-        assert raw.ingest_rest_now()["ingested"] == 0
-        with sole_ingest(place.incoming), pytest.raises(TransientError, match="another ingest is running"):
-            raw.ingest_rest_now()
-    finally:
-        load_settings.cache_clear()
+    place.deliver(place.frames.build())
+    assert json.loads(json.dumps(rest()))["ingested"] == 1
+    assert rest()["ingested"] == 0
+    with sole_ingest(place.incoming), pytest.raises(TransientError, match="another ingest is running"):
+        rest()

@@ -1,1 +1,1 @@
-"""What is read and written: one file per stage; a step reads, computes, checks, writes, returns identifiers."""
+"""What is read and written: one file per stage; a step reads, computes, checks, writes."""

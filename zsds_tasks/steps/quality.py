@@ -20,7 +20,7 @@ from zsds_tasks.pixels.fits import scan
 from zsds_tasks.pixels.images import image_shape, read_image
 from zsds_tasks.products.provenance import processing_version
 from zsds_tasks.science.quality.raw import QuickLookConfig, measure
-from zsds_tasks.settings import Settings, load_settings
+from zsds_tasks.settings import Settings
 from zsds_tasks.steps.archiving import Progress
 from zsds_tasks.steps.raw import ready_exposures
 from zsds_tasks.survey.camera import QUADRANTS_PER_CCD, load_camera
@@ -129,20 +129,19 @@ def assess_raw(
     return QualitySummary(exposures, rows_done, time.perf_counter() - started, version)
 
 
-def assess_night(night: str) -> dict[str, Any]:
-    """Measure what is left of one night by the environment's settings.
+def assess_rest(lakehouse: Lakehouse, settings: Settings, night: str, now: dt.datetime) -> dict[str, Any]:
+    """Measure what is left of a night that is over: nobody waits for missing CCDs any more; see `assess_raw`.
 
     Raises
     ------
     NothingToDoError
         If the night has no frames; a night that is all measured is no such case.
     """
-    settings = load_settings()
-    lakehouse = open_lakehouse(settings)
     if not lakehouse.table("raw_exposures").count({"night": night}):
         raise NothingToDoError("no raw frames", subject=f"night {night}")
+    over = settings.model_copy(update={"grace_minutes": 0.0})
     try:
-        return assess_raw(lakehouse, settings, dt.datetime.now(dt.UTC), night=night).as_dict()
+        return assess_raw(lakehouse, over, now, night=night).as_dict()
     except NothingToDoError as error:
         return {"exposures": 0, "quadrants": 0, "reason": str(error)}
 

@@ -17,10 +17,10 @@ from pydantic import Field
 
 from zsds_tasks.declarations import Declaration, read_declaration
 from zsds_tasks.errors import NothingToDoError, TransientError
-from zsds_tasks.lakehouse import Lakehouse, open_lakehouse
+from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.parallel import map_ordered
 from zsds_tasks.science.raw import RawRules, VerificationConfig
-from zsds_tasks.settings import Settings, load_settings
+from zsds_tasks.settings import Settings
 from zsds_tasks.steps.archiving import Archive, Progress
 from zsds_tasks.steps.decisions import Decisions, Judge, Register
 from zsds_tasks.steps.incoming import (
@@ -265,14 +265,8 @@ def _exposures(
     return ready, waiting
 
 
-def ingest_incoming_now() -> dict[str, Any]:
-    """Take in every complete file, by the environment's settings; raise `NothingToDoError` without any."""
-    settings = load_settings()
-    return ingest(open_lakehouse(settings), settings, dt.datetime.now(dt.UTC)).as_dict()
-
-
-def ingest_rest_now() -> dict[str, Any]:
-    """Take in what is left, if anything is.
+def ingest_rest(lakehouse: Lakehouse, settings: Settings, now: dt.datetime) -> dict[str, Any]:
+    """Take in what is left, if anything is; see `ingest`.
 
     Raises
     ------
@@ -280,7 +274,7 @@ def ingest_rest_now() -> dict[str, Any]:
         If another ingest is at work: what follows needs to know that it has ended.
     """
     try:
-        return ingest_incoming_now()
+        return ingest(lakehouse, settings, now).as_dict()
     except AnotherIngestError as error:
         raise TransientError(error.reason, subject=error.subject, remedy=error.remedy) from error
     except NothingToDoError as error:
