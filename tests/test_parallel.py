@@ -48,7 +48,7 @@ def test_results_come_in_the_order_of_the_items(settings, workers):
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_keeps_its_type_and_its_facts(settings, workers):
-    with pytest.raises(UnusableInputError, match="3.fits: odd") as caught:
+    with pytest.raises(UnusableInputError, match=r"3\.fits: odd") as caught:
         list(map_ordered(refuse, [3], workers=workers, settings=settings.model_copy(update={"workers": 2})))
     assert caught.value.facts == {"number": 3}
 

@@ -8,12 +8,13 @@ import tempfile
 from pathlib import Path
 
 import pendulum
+import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.timetables.base import TimeRestriction
+
 from zsds_airflow.arrivals import RawFilesArrived
 from zsds_airflow.outcomes import step
 from zsds_airflow.timetables import ObservingNightTimetable
-
 from zsds_tasks.errors import (
     ConfigurationError,
     NothingToDoError,
@@ -75,12 +76,9 @@ def outcome_of(error: Exception) -> type[BaseException]:
     def task() -> None:
         raise error
 
-    try:
+    with pytest.raises(BaseException, match=str(error)) as raised:
         task()
-    except BaseException as raised:  # noqa: BLE001 - the type is what is asked
-        assert str(error) in str(raised)
-        return type(raised)
-    raise AssertionError("the error vanished")
+    return raised.type
 
 
 def errors_become_outcomes() -> None:

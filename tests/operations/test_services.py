@@ -67,7 +67,7 @@ def test_a_dead_service_is_reported_with_the_end_of_its_log(service):
         if service.process() is None:
             break
         time.sleep(0.05)
-    with pytest.raises(TransientError, match="sleeper has stopped.*the disk is on fire"):
+    with pytest.raises(TransientError, match=r"sleeper has stopped.*the disk is on fire"):
         service.require_alive()
 
 

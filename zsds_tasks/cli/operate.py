@@ -58,7 +58,8 @@ def up() -> None:
     installation = Installation(load_settings())
     stack = Stack(installation)
     stack.start(say)
-    stack.wait()
+    with stack.wait():
+        pass  # healthy, and its pools are there
     show_facts(
         "Airflow is up",
         {

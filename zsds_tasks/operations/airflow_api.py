@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -15,7 +15,7 @@ FINAL_STATES = ("success", "failed")
 
 
 class AirflowApi:
-    """A logged-in client.
+    """A logged-in client; a context manager that closes its connections.
 
     Parameters
     ----------
@@ -29,6 +29,12 @@ class AirflowApi:
         self.url = url
         self._login = {"username": username, "password": password}
         self._client = httpx.Client(base_url=url, timeout=30)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
 
     def wait_healthy(self, *, timeout_s: float, check: Callable[[], None] = lambda: None) -> float:
         """Wait until every part reports healthy; return the seconds it took.

@@ -21,8 +21,10 @@ from zsds_tasks.operations.airflow_api import FINAL_STATES, AirflowApi
 from zsds_tasks.operations.doctor import folder_size
 from zsds_tasks.operations.installation import Installation
 from zsds_tasks.operations.stack import Stack
+from zsds_tasks.operations.summary import MEBIBYTE, summary_lines
 from zsds_tasks.settings import Settings
 from zsds_tasks.simulator.night import simulate_night
+from zsds_tasks.simulator.score import score_raw
 from zsds_tasks.steps.report import night_summary
 from zsds_tasks.steps.report.build import PAGE
 from zsds_tasks.survey.nights import ObservingNight
@@ -34,7 +36,6 @@ POLL_S = 1.0
 RESEND_PATIENCE_S = 120.0  # the camera sends a file again once the first copy has been taken in
 INGEST_PATIENCE_S = 300.0
 NIGHT_PATIENCE_S = 900.0
-MEBIBYTE = 1 << 20
 SILENT: Callable[[str], None] = lambda _: None  # noqa: E731 - a default that says nothing
 
 
@@ -157,11 +158,11 @@ def run_night(
         camera.start(joined, night, seed, exposures)
         say("the camera delivers while Airflow wakes up")
         lakehouse = open_lakehouse(settings)
-        api = _while_waking(stack, camera, tell)
-        say(f"Airflow is up at {stack.url} after {time.monotonic() - started:.0f} s")
-        _wait_for_ingest(settings, lakehouse, str(night), camera, tell)
-        say(f"all frames taken in after {time.monotonic() - started:.0f} s; Airflow runs the night")
-        state = _process_night(api, night, tell)
+        with _while_waking(stack, camera, tell) as api:
+            say(f"Airflow is up at {stack.url} after {time.monotonic() - started:.0f} s")
+            _wait_for_ingest(settings, lakehouse, str(night), camera, tell)
+            say(f"all frames taken in after {time.monotonic() - started:.0f} s; Airflow runs the night")
+            state = _process_night(api, night, tell)
     finally:
         if not was_up:
             tell("stopping Airflow and Ray")
@@ -255,15 +256,16 @@ def _outcome(
 ) -> Outcome:
     refused = lakehouse.table("quarantine")
     rows = refused.read(where={"night": str(night)}).to_pylist() if refused.exists() else []
-    facts = night_summary(lakehouse, str(night)) | {
+    score = score_raw(lakehouse, settings.truth_folder, night)
+    facts = summary_lines(night_summary(lakehouse, str(night))) | {
+        "against truth": score.for_report()["sentence"],
         "disk used": f"{folder_size(settings.var) / MEBIBYTE:.0f} MiB under {settings.var}",
-        "camera": f"{camera.total} exposures simulated in {camera.seconds:.0f} s",
+        "time": f"{seconds:.0f} s, of which the camera took {camera.seconds:.0f} s",
         "Airflow's run": state,
-        "time": f"{seconds:.0f} s",
     }
     return Outcome(
         night=night,
-        ok=state == "success",
+        ok=state == "success" and score.is_perfect,
         facts=facts,
         quarantined=[(row["filename"], f"{row['code']}: {row['reason']}") for row in rows],
         report=lakehouse.storage.uri(report_path(str(night), PAGE)),
