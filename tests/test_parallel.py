@@ -4,6 +4,7 @@ import os
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from zsds_tasks.errors import TransientError, UnusableInputError
@@ -63,6 +64,20 @@ def test_a_dead_worker_is_a_transient_error(settings):
 def test_workers_compute_with_one_thread(settings):
     two = settings.model_copy(update={"workers": 2})
     assert set(map_ordered(threads, range(4), workers=2, settings=two)) == {"1"}
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_local_ray_listens_on_loopback_only(settings):
+    two = settings.model_copy(update={"workers": 2})
+    assert list(map_ordered(double, [1], workers=2, settings=two)) == [2]
+    listening = {
+        connection.laddr.ip
+        for process in psutil.Process().children(recursive=True)
+        for connection in process.net_connections(kind="tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening
+    assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
 
 
 def test_items_are_consumed_lazily(settings):

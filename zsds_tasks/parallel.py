@@ -33,6 +33,12 @@ ONE_THREAD = dict.fromkeys(
     ),
     "1",
 )
+LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Keeps every Ray process of this machine to itself.
+
+Ray takes 127.0.0.1 for the machine's outward address and then listens on all interfaces, except where it
+believes that there are no clusters. Heads and those who join them must agree; read when ray is imported.
+"""
 
 
 def worker_count(settings: Settings | None = None) -> int:
@@ -85,6 +91,8 @@ def map_ordered(
 def _map_on_ray(
     function: Callable[[Item], Result], items: Iterable[Item], count: int, settings: Settings
 ) -> Iterator[Result]:
+    if settings.ray_address.partition(":")[0] in {"", "localhost", "127.0.0.1"}:
+        os.environ.update(LOOPBACK_ONLY)
     import ray  # noqa: PLC0415 - a second of import that a one-worker run need not pay
 
     _join_cluster(ray, settings)

@@ -10,6 +10,7 @@ import datetime as dt
 from typing import Any
 
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction, Timetable
+from airflow.utils.types import DagRunType
 from pendulum import DateTime, instance
 
 ONE_NIGHT = dt.timedelta(days=1)
@@ -46,6 +47,21 @@ class ObservingNightTimetable(Timetable):
     def infer_manual_data_interval(self, *, run_after: DateTime) -> DataInterval:
         """Return the night of this UT date: of the logical date where one was given, else of today."""
         return self._interval(run_after.in_timezone("UTC"))
+
+    def generate_run_id(
+        self,
+        *,
+        run_type: DagRunType,
+        run_after: DateTime,
+        data_interval: DataInterval | None,
+        **extra: Any,
+    ) -> str:
+        """Name a scheduled run by its night; others, which may repeat a night, as Airflow does."""
+        if run_type == DagRunType.SCHEDULED and data_interval is not None:
+            return run_type.generate_run_id(suffix=f"night_{data_interval.start:%Y%m%d}")
+        return super().generate_run_id(
+            run_type=run_type, run_after=run_after, data_interval=data_interval, **extra
+        )
 
     def next_dagrun_info(
         self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction

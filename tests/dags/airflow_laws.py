@@ -11,6 +11,7 @@ import pendulum
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.timetables.base import TimeRestriction
+from airflow.utils.types import DagRunType
 
 from zsds_airflow.arrivals import RawFilesArrived
 from zsds_airflow.outcomes import step
@@ -116,6 +117,17 @@ def arriving_files_fire_and_hidden_ones_do_not() -> None:
     assert arguments == {"folder": "/x"}
 
 
+def a_scheduled_run_is_named_by_its_night() -> None:
+    table, night = ObservingNightTimetable(20), pendulum.datetime(2025, 10, 12, tz=UTC)
+    interval = table.infer_manual_data_interval(run_after=night)
+    names = {
+        kind: table.generate_run_id(run_type=kind, run_after=interval.end, data_interval=interval)
+        for kind in (DagRunType.SCHEDULED, DagRunType.MANUAL)
+    }
+    assert names[DagRunType.SCHEDULED] == "scheduled__night_20251012"
+    assert names[DagRunType.MANUAL].startswith("manual__2025-10-12T20:00")
+
+
 def the_plugin_registers_the_timetable() -> None:
     from airflow.plugins_manager import get_import_errors, get_timetables_plugins
 
@@ -131,5 +143,6 @@ without_catchup_the_first_run_is_the_last_complete_night()
 the_timetable_survives_serialization()
 errors_become_outcomes()
 arriving_files_fire_and_hidden_ones_do_not()
+a_scheduled_run_is_named_by_its_night()
 the_plugin_registers_the_timetable()
 print("all laws hold")  # noqa: T201 - the answer

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import errno
+import hashlib
 import json
 import os
 import pickle
@@ -135,6 +136,31 @@ def test_a_full_disk_loses_nothing(place, monkeypatch):
     assert place.rows("raw_quadrants") == []
     assert place.ingest().ingested == 3
     place.assert_sound()
+
+
+@pytest.mark.parametrize("first", ["good", "bad"])
+@pytest.mark.parametrize("event", ["replaced", "taken away"])
+def test_a_file_that_changes_after_inspection_is_judged_anew(place, first, event):
+    """Between inspection and archiving lies the verification of a whole batch: seconds."""
+    name, data = place.frames.build(seed=1)
+    _, other = place.frames.build(seed=2)
+    place.deliver((name, data if first == "good" else b"torn"))
+
+    def meddle(what, _done, _total):
+        if what == "files verified":
+            path = place.incoming / name
+            path.unlink()
+            if event == "replaced":
+                path.write_bytes(other)
+
+    with pytest.raises(TransientError, match="replaced, changed or taken away"):
+        place.ingest(progress=meddle)
+    assert place.stored("raw") == place.stored("quarantine") == {}
+    place.assert_sound()
+    if event == "replaced":
+        assert place.ingest().ingested == 1
+        assert list(place.stored("raw").values()) == [hashlib.sha256(other).hexdigest()]
+        place.assert_sound()
 
 
 def test_an_unreadable_file_is_left_and_named(place, monkeypatch):

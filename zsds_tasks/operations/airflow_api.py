@@ -85,14 +85,15 @@ class AirflowApi:
         detail = errors[0]["stack_trace"].splitlines()[-1] if errors else "no import error"
         raise TransientError(f"DAG {dag_id} has not been parsed: {detail}", subject=self.url)
 
-    def run_dag(self, dag_id: str, logical_date: str) -> str:
-        """Start a run for a logical date, or the existing one again; return its id."""
-        answer = self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": logical_date})
+    def run_dag(self, dag_id: str, run_id: str, logical_date: str) -> str:
+        """Start a run of this name for a logical date, or the date's existing one again; return its id."""
+        body = {"dag_run_id": run_id, "logical_date": logical_date}
+        answer = self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body)
         if answer.status_code != httpx.codes.CONFLICT:
             return str(_require_ok(answer)["dag_run_id"])
         same_date = {"logical_date_gte": logical_date, "logical_date_lte": logical_date}
         runs = self._get(f"/api/v2/dags/{dag_id}/dagRuns", **same_date)["dag_runs"]
-        run_id = str(runs[0]["dag_run_id"])
+        run_id = str(runs[0]["dag_run_id"])  # it may have been scheduled, and so have another name
         clear = {"dry_run": False, "only_failed": False}
         _require_ok(self._client.post(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/clear", json=clear))
         return run_id

@@ -225,7 +225,7 @@ def _count(lakehouse: Lakehouse, table: str, night: str) -> int:
 
 
 def _process_night(api: AirflowApi, night: ObservingNight, tell: Callable[[str], None]) -> str:
-    run_id = api.run_dag("night", f"{night.date.isoformat()}T00:00:00Z")
+    run_id = api.run_dag("night", f"night_{night}", f"{night.date.isoformat()}T00:00:00Z")
     started = time.monotonic()
     while time.monotonic() - started < NIGHT_PATIENCE_S:
         state = api.run_state("night", run_id)

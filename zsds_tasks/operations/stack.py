@@ -12,7 +12,7 @@ from zsds_tasks.errors import TransientError
 from zsds_tasks.operations.airflow_api import AirflowApi
 from zsds_tasks.operations.installation import ADMIN, LOOPBACK, Installation, free_port
 from zsds_tasks.operations.services import Service, stop_services
-from zsds_tasks.parallel import ONE_THREAD, worker_count
+from zsds_tasks.parallel import LOOPBACK_ONLY, ONE_THREAD, worker_count
 
 # Logs are read from disk on one machine: no part needs to serve them on a port of its own.
 AIRFLOW_PARTS = {
@@ -23,6 +23,8 @@ AIRFLOW_PARTS = {
 }
 RAY = "ray-head"
 RAY_PORTS = (6379, 6479)
+# Unused by us, but a head whose client server finds its port taken dies; outside the ports of Ray's workers.
+RAY_CLIENT_PORTS = (20001, 20101)
 START_TIMEOUT_S = 240.0
 
 
@@ -66,11 +68,16 @@ class Stack:
         if self.is_up:
             return False
         self.stop()  # what is left of a stack that died half way
-        ports = {"airflow": free_port(), "ray": free_port(*RAY_PORTS)}
+        ports = {
+            "airflow": free_port(),
+            "ray": free_port(*RAY_PORTS),
+            "ray_client": free_port(*RAY_CLIENT_PORTS),
+        }
         self._state.write_text(json.dumps(ports))
         environment = self.environment()
         say("starting Ray")
-        self._service(RAY).start(_ray_command(ports["ray"]), environment | ONE_THREAD)
+        command = _ray_command(ports["ray"], ports["ray_client"])
+        self._service(RAY).start(command, environment | ONE_THREAD | LOOPBACK_ONLY)
         say("preparing Airflow's database")
         self._migrate(environment)
         say(f"starting Airflow: {', '.join(AIRFLOW_PARTS)}")
@@ -136,10 +143,11 @@ def _tail(log: Path) -> str:
     return " / ".join(log.read_text(errors="replace").splitlines()[-3:])
 
 
-def _ray_command(port: int) -> list[str]:
-    # Loopback only, and in the foreground: the service is this process and its children, nothing else.
+def _ray_command(port: int, client_port: int) -> list[str]:
+    # In the foreground: the service is this process and its children, nothing else.
     options = {
         "port": port,
+        "ray-client-server-port": client_port,
         "node-ip-address": LOOPBACK,
         "num-cpus": worker_count(),
         "include-dashboard": "false",

@@ -36,7 +36,7 @@ class ConditionsConfig(Declaration):
     """Climate of the simulated site."""
 
     bands: dict[str, BandConditions]  # by the filter's name
-    seeing_median_arcsec: Annotated[float, Field(gt=0)]  # delivered, at zenith, in the r band
+    seeing_median_arcsec: Annotated[float, Field(gt=0)]  # at zenith, in r, before pixel and diffusion
     seeing_night_scatter_dex: Annotated[float, Field(ge=0)]
     seeing_hour_scatter_dex: Annotated[float, Field(ge=0)]
     seeing_floor_arcsec: Annotated[float, Field(gt=0)]
@@ -71,7 +71,7 @@ class NightWeather:
         )
 
     def seeing_arcsec(self, hours: float, airmass: float, band: str) -> float:
-        """Return the delivered FWHM at an hour of the night: Kolmogorov airmass^0.6 on the site's value."""
+        """Return the FWHM of air and optics at an hour of the night: the site's times airmass^0.6."""
         wander = self._wave(0, hours, 1.3) * self.config.seeing_hour_scatter_dex
         factor = 10**wander if self.effects.seeing_variation else 1.0
         value = self.seeing_night * factor * airmass**0.6 * self.config.bands[band].seeing_factor

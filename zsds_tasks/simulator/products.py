@@ -80,6 +80,8 @@ class Exposure:
         TELRA, TELDEC, INST_ROT: what the telescope believes; wrong by realistic amounts.
     parallactic_deg : float
         Direction of the zenith at the boresight, east of north on the sky.
+    seeing_fwhm_arcsec : float
+        FWHM of the PSF at the centre before the pixel and the diffusion of charge widen it (`psf`).
     psf_ellipticity, psf_angle_deg : float
         1 - b/a of the PSF at the centre, and its major axis, from camera north through camera east.
     sky_mag_per_arcsec2 : float

@@ -59,7 +59,7 @@ class Region:
         """Radius of the cone that holds the rectangle and a margin."""
         return math.hypot(*(size + margin_arcsec for size in self.half_size)) / 3600.0
 
-    def holds(self, sources: Sources, margin_arcsec: float) -> NDArray[np.bool_]:
+    def holds(self, sources: Sources, margin_arcsec: float | Floats) -> NDArray[np.bool_]:
         """Say which sources lie in the rectangle or the margin around it."""
         east = np.abs(sources.east - self.frame_centre[0]) < self.half_size[0] + margin_arcsec
         north = np.abs(sources.north - self.frame_centre[1]) < self.half_size[1] + margin_arcsec
@@ -93,11 +93,13 @@ class SceneMaker:
         )
         bright = self._bright_stars(exposure, camera)
         moving = self._asteroids(exposure)
+        # Half a streak may lie on the pixels of a body whose middle does not.
+        half_streak = np.hypot(moving.rate_east, moving.rate_north) * exposure.exptime_s / 2
         near = Sources.concatenate(
             [
                 faint.take(region.holds(faint, light.margin_arcsec)),
                 bright.take(region.holds(bright, light.bright_margin_arcsec)),
-                moving.take(region.holds(moving, light.margin_arcsec)),
+                moving.take(region.holds(moving, light.margin_arcsec + half_streak)),
             ]
         )
         crossing = trails(self.config.satellites, self.seed, self.site.camera, exposure)

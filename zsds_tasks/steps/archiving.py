@@ -21,6 +21,7 @@ from zsds_tasks.science.raw.rows import ArchivedFile
 from zsds_tasks.steps.decisions import Accepted, Decisions
 from zsds_tasks.steps.incoming import Delivery
 from zsds_tasks.steps.inspection import Inspection, examine
+from zsds_tasks.steps.placing import place
 from zsds_tasks.steps.quarantine import put_away, quarantine_row
 
 WRITERS = 8  # placing a file is waiting for the disk or the network
@@ -102,7 +103,7 @@ class Archive:
             return
         if storage.exists(path) and hashlib.sha256(storage.read_bytes(path)).hexdigest() == found.sha256:
             return
-        storage.put_file_atomically(found.delivery.path, path, link=True)
+        place(storage, found.delivery, path)
         local = storage.local_path_or_none(path)
         if local is not None:
             with contextlib.suppress(PermissionError):  # another user's file, shared by a hard link

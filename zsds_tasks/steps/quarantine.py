@@ -12,6 +12,7 @@ from zsds_tasks.lakehouse import paths
 from zsds_tasks.lakehouse.storage import Storage
 from zsds_tasks.science.raw import RawRules, Refusal
 from zsds_tasks.steps.incoming import Delivery
+from zsds_tasks.steps.placing import place
 from zsds_tasks.survey.filenames import RawFileName
 from zsds_tasks.survey.nights import ObservingNight
 
@@ -39,7 +40,7 @@ def quarantine_row(delivery: Delivery, sha256: str, refusal: Refusal, rules: Raw
 
 def put_away(storage: Storage, delivery: Delivery, row: dict[str, Any], refusal: Refusal) -> None:
     """Store the file and its reason in the quarantine folder; doing it again changes nothing."""
-    storage.put_file_atomically(delivery.path, row["path"], link=True)
+    place(storage, delivery, row["path"])
     told = {name: value for name, value in row.items() if name != "path"}
     told["facts"] = dict(refusal.facts)
     told["defects"] = [{"code": defect.code.value, "reason": defect.reason} for defect in refusal.defects]
