@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 UV_VERSION := 0.13.9
+# INSTALLER=pip does without uv, which is otherwise used where present, or installed into .venv.
+INSTALLER ?= uv
 
 .PHONY: help run test up down lint format lock bench docs clean install
 
@@ -19,14 +21,14 @@ $(INSTALLED): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
 	  || { echo "ZSDS needs Python 3.11; install it or say PYTHON=/path/to/python3.11 make ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@set -e; \
-	if command -v uv >/dev/null; then installer="uv pip install --quiet --python $(BIN)/python"; \
-	elif $(BIN)/python -m pip install --quiet uv==$(UV_VERSION) 2>/dev/null; then \
-	  installer="$(BIN)/uv pip install --quiet --python $(BIN)/python"; \
-	else installer="$(BIN)/python -m pip install --quiet"; fi; \
-	echo "Installing $$(grep -c == requirements.txt) locked packages with: $$installer"; \
-	$$installer --no-deps -r requirements.txt; \
-	$$installer --no-deps --editable .
+	@test "$(INSTALLER)" = pip || command -v uv >/dev/null || test -x $(BIN)/uv \
+	  || $(BIN)/python -m pip install --quiet uv==$(UV_VERSION) || true
+	@export PATH="$$PATH:$$PWD/$(BIN)" UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1; \
+	echo "Installing $$(grep -c == requirements.txt) locked packages"; \
+	install() { "$$@" --no-deps -r requirements.txt && "$$@" --no-deps --editable .; }; \
+	{ test "$(INSTALLER)" != pip && command -v uv >/dev/null \
+	  && install uv pip install --quiet --python $(BIN)/python; } \
+	|| { echo "Installing with pip (slower than uv)"; install $(BIN)/python -m pip install --quiet; }
 	@touch $(INSTALLED)
 
 run: $(INSTALLED) ## a night from raw frames to catalogues and report, through Airflow

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from writer_process import OWN, SHARED, rows_of
 
+from zsds_tasks.lakehouse import delta
 from zsds_tasks.lakehouse.hats_reader import HatsReader
 from zsds_tasks.lakehouse.maintenance import sweep
 from zsds_tasks.lakehouse.publish import latest, publish, sweep_unfinished, versions
@@ -97,6 +98,50 @@ def test_a_killed_writer_leaves_whole_commits_only(local_storage, local_table, d
     kept = {snapshot.path(file) for file in snapshot.files}
     found = {entry.path for entry in local_storage.list(f"{local_table.folder}")}
     assert {path for path in found if "_delta_log" not in path} == kept
+
+
+def test_a_commit_whose_answer_was_lost_is_known_as_our_own(local_table, monkeypatch):
+    """An object store asked twice refuses the second time; taking that for a lost race deleted live files."""
+    genuine = delta.commit
+
+    def unheard(*arguments, **options):
+        genuine(*arguments, **options)
+        raise delta.OvertakenError("version exists")
+
+    monkeypatch.setattr(delta, "commit", unheard)
+    assert local_table.merge(rows_of(0, 0)).version == 1
+    assert local_table.read().num_rows == SHARED + OWN
+    monkeypatch.undo()
+    assert local_table.merge(rows_of(0, 0)).version is None
+
+
+def test_a_lost_race_leaves_no_file_behind(local_storage, local_table, monkeypatch):
+    genuine, races = delta.commit, []
+
+    def beaten(table, *arguments, **options):
+        if not races:
+            races.append(local_table.version())
+            genuine(table, local_table.declaration, [], [], facts={})  # another writer's version
+        return genuine(table, *arguments, **options)
+
+    monkeypatch.setattr(delta, "commit", beaten)
+    assert local_table.merge(rows_of(0, 0)).version == 2
+    kept = {local_table.snapshot().path(file) for file in local_table.snapshot().files}
+    found = {entry.path for entry in local_storage.list(local_table.folder)}
+    assert {path for path in found if "_delta_log" not in path} == kept
+
+
+def test_every_commit_is_made_durable(local_storage, local_table, monkeypatch):
+    """Raw frames leave the incoming folder after the commit: a power cut must not take the commit alone."""
+    flushed = []
+    monkeypatch.setattr(type(local_storage), "make_durable", lambda _, path: flushed.append(path))
+    versions = [local_table.merge(rows_of(0, turn)).version for turn in range(2)]
+    monkeypatch.undo()
+    assert flushed == [f"lake/detections/_delta_log/{version:020d}.json" for version in versions]
+    for path in flushed:
+        local_storage.make_durable(path)
+    with pytest.raises(FileNotFoundError):
+        local_storage.make_durable("lake/detections/_delta_log/none.json")
 
 
 PUBLISHER = """

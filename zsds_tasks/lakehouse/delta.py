@@ -143,6 +143,11 @@ def create_delta(location: Location) -> None:
                 raise
 
 
+def log_file(location: Location, version: int) -> str:
+    """Return where the log keeps a version, relative to the storage's root."""
+    return f"{location.folder}/_delta_log/{version:020d}.json"
+
+
 def table_properties(declaration: TableDeclaration) -> dict[str, str]:
     """Return what a table remembers of its declaration besides the columns: key and position."""
     partition = declaration.healpix

@@ -145,6 +145,13 @@ class LocalStorage(Storage):
                 time.sleep(_LOCK_POLL_S)
             yield
 
+    def make_durable(self, relative: str) -> None:
+        """Flush a file and its name."""
+        path = self.local_path_or_none(relative)
+        with translated(str(path)):
+            _flush(path)
+            _flush(path.parent)
+
     def arrow(self) -> tuple[pafs.FileSystem, str]:
         """Return pyarrow's local file system and the folder."""
         return pafs.LocalFileSystem(), self.root.rstrip("/") + "/"

@@ -147,6 +147,10 @@ class Storage(ABC):
         del name, patience_s
         yield
 
+    def make_durable(self, relative: str) -> None:
+        """Wait until a file that another library wrote would survive a loss of power."""
+        del relative
+
     @abstractmethod
     def arrow(self) -> tuple[pafs.FileSystem, str]:
         """Return a pyarrow file system and what to put before relative paths, with the slash."""

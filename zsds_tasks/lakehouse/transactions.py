@@ -117,14 +117,25 @@ def _carry_out(
         "deleted": plan.deleted,
     }
     try:
-        return delta.commit(
+        version = delta.commit(
             table, location.declaration, written, plan.removed, facts=facts, data_change=data_change
         )
     except delta.OvertakenError:
-        # Only a lost race makes it certain that no version names these files.
-        for file in written:
-            location.storage.delete(f"{location.folder}/{file.path}")
-        raise
+        # An object store that was asked twice, because its first answer got lost, refuses our own commit.
+        version = int(table.version()) + 1
+        if not _names(location, version, written):
+            for file in written:
+                location.storage.delete(f"{location.folder}/{file.path}")
+            raise
+    location.storage.make_durable(delta.log_file(location, version))
+    return version
+
+
+def _names(location: delta.Location, version: int, written: list[delta.WrittenFile]) -> bool:
+    """Say whether a version holds these files: then it is ours, since no one else knows their names."""
+    table = delta.open_delta(location, version=version)
+    live = {file.path for file in Snapshot(location, table).files} if table else set()
+    return any(file.path in live for file in written)
 
 
 def _open_to_write(location: delta.Location) -> DeltaTable:

@@ -4,8 +4,8 @@ A Moffat profile of beta = 3 (what long exposures through turbulence look like) 
 to 0.7 % of its peak and 0.2 % of its encircled energy. Gaussians convolve with one another in closed form, so
 a galaxy, itself a mixture, costs no convolution. Each also takes up the pixel's own square and the diffusion
 of charge, and is then sampled at pixel centres: an *effective* PSF. Sampling keeps its flux to under 1e-4:
-the error of the sum, about 4 exp(-2 pi^2 sigma^2), is that small from sigma = 0.75 px on. Components narrower than
-0.65 px, of which there are some in the best seeing, are widened to it: a star then keeps its flux to 1e-3.
+the error of the sum, about 4 exp(-2 pi^2 sigma^2), is that small from sigma = 0.75 px on. In the best seeing
+the core is narrower; it is widened to 0.65 px, and a star keeps its flux to 1e-3.
 """
 
 from __future__ import annotations
