@@ -49,7 +49,7 @@ up: $(INSTALLED) ## start Airflow and Ray and leave them running; prints address
 	@$(BIN)/zsds up
 
 down: ## stop what `make up` or `make run` started, and nothing else
-	@test -x $(BIN)/zsds && $(BIN)/zsds down || echo "nothing installed, nothing to stop"
+	@if test -x $(BIN)/zsds; then $(BIN)/zsds down; else echo "nothing installed, nothing to stop"; fi
 
 format: $(INSTALLED) ## let ruff format and mend
 	$(BIN)/ruff check --fix .

@@ -143,7 +143,7 @@ def _join_cluster(ray: Any, settings: Settings) -> None:
     # Ray's future default, asked for now: it stops a warning about accelerator variables.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     common: dict[str, Any] = {
-        "logging_level": logging.WARNING,
+        "logging_level": logging.ERROR,  # its warnings are about its own signal handlers
         "log_to_driver": False,
     }
     try:
@@ -152,11 +152,12 @@ def _join_cluster(ray: Any, settings: Settings) -> None:
         else:
             with _environment(ONE_THREAD):  # inherited by the workers of the cluster that starts here
                 ray.init("local", num_cpus=worker_count(settings), include_dashboard=False, **common)
-    except (ConnectionError, ray.exceptions.RaySystemError) as error:
+    except (ConnectionError, RuntimeError, ray.exceptions.RaySystemError) as error:
+        # RuntimeError: no Ray node runs on this machine, and a driver cannot do without.
         raise TransientError(
             f"cannot join the Ray cluster: {error}",
             subject=settings.ray_address or "local Ray",
-            remedy="start it (`make up` does) or unset ZSDS_RAY_ADDRESS to use a local one",
+            remedy="start it and a node of it on this machine (`make up` does), or unset ZSDS_RAY_ADDRESS",
         ) from error
 
 

@@ -80,3 +80,17 @@ def test_no_secret_default_in_docker_compose():
     text = (REPOSITORY / "docker-compose.yaml").read_text()
     for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_API_SECRET"):
         assert re.search(rf"\$\{{{name}:\?", text), f"{name} must be required, without default"
+
+
+def test_no_secret_is_in_a_process_list_of_docker_compose():
+    services = yaml.safe_load((REPOSITORY / "docker-compose.yaml").read_text())["services"]
+    for name, service in services.items():
+        words = [*service.get("command", []), *service.get("healthcheck", {}).get("test", [])]
+        # Compose puts ${...} into arguments; $$NAME is left to the shell inside.
+        assert not [word for word in words if re.search(r"(?<!\$)\$[{A-Z]", word)], name
+
+
+def test_who_asks_ray_for_work_in_docker_compose_is_a_node_of_its_cluster():
+    worker = yaml.safe_load((REPOSITORY / "docker-compose.yaml").read_text())["services"]["airflow-worker"]
+    address = worker["environment"]["ZSDS_RAY_ADDRESS"]
+    assert f"ray start --address={address} " in " ".join(worker["command"])

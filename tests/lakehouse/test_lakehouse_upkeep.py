@@ -82,6 +82,14 @@ def test_vacuum_keeps_the_newest_version_and_takes_the_rest(table, make_detectio
         table.read(version=old)
 
 
+def test_a_retention_of_less_than_an_hour_is_not_none(table, make_detections):
+    table.merge(make_detections(50))
+    old = table.version()
+    table.merge(make_detections(50, seed=1))
+    assert table.vacuum(0.5) == []
+    assert table.count(version=old) == 50
+
+
 def test_a_declaration_may_gain_nullable_columns(table, storage, declaration, make_detections):
     table.merge(make_detections(20, around=(45.0, 10.0, 3.0)))
     old = table.version()

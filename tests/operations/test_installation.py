@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import socket
 import stat
+from contextlib import closing
 
 import pytest
 
-from zsds_tasks.errors import ConfigurationError
+from zsds_tasks.errors import ConfigurationError, TransientError
+from zsds_tasks.operations.airflow_api import AirflowApi
 from zsds_tasks.operations.doctor import examine, folder_size
 from zsds_tasks.operations.installation import LOOPBACK, Installation, free_port
 
@@ -35,6 +37,22 @@ def test_everything_listens_on_loopback_only(settings):
     assert environment["AIRFLOW__API__HOST"] == LOOPBACK
     assert environment["AIRFLOW__API__PORT"] == "8123"
     assert environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8123/execution/"
+
+
+def test_nothing_on_this_machine_is_asked_through_a_proxy(settings, monkeypatch):
+    installation = Installation(settings)
+    installation.prepare()
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://192.0.2.77:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("NO_PROXY", "example.org")
+    environment = installation.environment(8080, "127.0.0.1:6379")
+    assert environment["no_proxy"] == environment["NO_PROXY"] == "example.org,127.0.0.1"
+    with socket.socket() as closed:
+        closed.bind((LOOPBACK, 0))
+        url = f"http://{LOOPBACK}:{closed.getsockname()[1]}"
+        with closing(AirflowApi(url, "admin", "x")) as api, pytest.raises(TransientError, match="refused"):
+            api.run_dag("night", "a", "2025-10-12T00:00:00Z")
 
 
 def test_a_taken_port_is_passed_over():

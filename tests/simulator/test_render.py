@@ -15,9 +15,9 @@ def blank(nx=201, ny=183):
     return np.zeros((ny, nx), np.float32)
 
 
-def draw(image, x, y, flux, profile=None, half_light=0.0, threshold=1e-6, ratio=1.0, angle=0.0):
-    shape = psf_shapes(make_exposure(), small_camera(), PSF, (np.zeros(1), np.zeros(1)))
-    own = galaxy_shapes(small_camera(), np.array([half_light]), np.array([ratio]), np.array([angle]))
+def draw(image, x, y, flux, profile=None, half_light=0.0, threshold=1e-6, exposure=None):
+    shape = psf_shapes(exposure or make_exposure(), small_camera(), PSF, (np.zeros(1), np.zeros(1)))
+    own = galaxy_shapes(small_camera(), np.array([half_light]), np.ones(1), np.zeros(1))
     row = [x, y, flux, shape.xx[0], shape.xy[0], shape.yy[0], own.xx[0], own.xy[0], own.yy[0]]
     weights, variances = (profile.weights, profile.variances) if profile else (np.ones(1), np.zeros(1))
     render.add_sources(
@@ -31,6 +31,12 @@ def draw(image, x, y, flux, profile=None, half_light=0.0, threshold=1e-6, ratio=
 @settings(max_examples=40, deadline=None)
 def test_a_star_keeps_its_flux_wherever_it_lies_on_the_pixel(x, y):
     assert draw(blank(), x, y, 1e6).sum(dtype=float) == pytest.approx(1e6, rel=1e-4)
+
+
+def test_in_the_best_seeing_the_core_is_widened_enough_to_keep_the_flux():
+    best = make_exposure(seeing_fwhm_arcsec=configuration().conditions.seeing_floor_arcsec)
+    fluxes = [draw(blank(), 100 + dx, 90 + dx, 1e6, exposure=best).sum(dtype=float) for dx in (0, 0.25, 0.5)]
+    assert fluxes == pytest.approx([1e6] * 3, rel=1e-3)
 
 
 @pytest.mark.parametrize(("profile", "loss"), [(PSF.exponential, 1e-3), (PSF.de_vaucouleurs, 2e-2)])

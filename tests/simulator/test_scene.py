@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import pickle
 
 import numpy as np
 import pytest
-from scene_builders import INCLUDE, light_config, make_night, make_world, science
+from scene_builders import INCLUDE, NIGHT, light_config, make_night, make_world, science
 
 from zsds_tasks.simulator import scene as scenes
 from zsds_tasks.simulator.configuration import load_simulator
+from zsds_tasks.simulator.identities import Family, family_of
 from zsds_tasks.simulator.light import Shapes, expose
 from zsds_tasks.simulator.products import Kind, Scene, Sources
 from zsds_tasks.simulator.scene import Region
-from zsds_tasks.sky.tangent import project
+from zsds_tasks.simulator.world import World
+from zsds_tasks.sky import ephemeris
+from zsds_tasks.sky.tangent import deproject, project
+from zsds_tasks.survey.nights import mjd
 
 FLOATS = [f.name for f in dataclasses.fields(Sources)]
 
@@ -107,10 +112,48 @@ def test_every_kind_is_there_on_one_night():
 )
 def test_switching_off_a_kind_leaves_the_others_alone(effect, kinds):
     on, off = make_night(exposures=12), make_night(without=(effect,), exposures=12)
-    for a, b in zip(science(on)[:3], science(off)[:3], strict=True):
+    gone = 0
+    for a, b in zip(science(on), science(off), strict=True):
         with_it, without_it = on.scene(a).sources, off.scene(b).sources
         kept = ~np.isin(with_it.kind, list(kinds))
         assert same(with_it.take(kept), without_it)
+        gone += (~kept).sum()
+    assert gone > 0
+
+
+def test_switched_off_proper_motion_leaves_stars_where_the_catalogue_has_them():
+    on, off = make_night(exposures=12), make_night(without=("proper_motion",), exposures=12)
+    a, b = (n.scene(science(n)[0]).sources for n in (on, off))
+    _, rows_a, rows_b = np.intersect1d(a.object_id, b.object_id, return_indices=True)
+    assert len(rows_a) > 0.99 * len(a)  # some at the very edge are moved out or in
+    a, b = a.take(rows_a), b.take(rows_b)
+    moved = 3.6e6 * np.hypot((a.ra - b.ra) * np.cos(np.radians(a.dec)), a.dec - b.dec)
+    stars = np.isin(a.kind, [Kind.STAR, Kind.VARIABLE])
+    assert (moved[~stars] == 0).all()
+    assert 20 < np.median(moved[stars]) < 100  # ten years of some milliarcseconds
+    assert moved.max() > 500
+
+
+def test_a_streak_that_only_ends_on_the_pixels_is_not_lost():
+    config = light_config()
+    fast = config.asteroids.model_copy(update={"fast_per_night": 1, "fast_rate_arcsec_min": (280.0, 300.0)})
+    world = World.of("mini", INCLUDE, 5, config.model_copy(update={"asteroids": fast}))
+    night = world.night(NIGHT, exposures=12)
+    bodies = night.maker.bodies
+    streaking = bodies.take(family_of(bodies.object_id) == Family.FAST_ASTEROID)
+    for exposure in science(night):
+        seen = ephemeris.observe(streaking.orbits, mjd(exposure.middle), world.site.observer)
+        half_streak = np.hypot(seen.rate_east[0], seen.rate_north[0]) * exposure.exptime_s / 2
+        if half_streak > 60.0:
+            break
+    # The body passes beside the camera, farther off than resting sources are asked for.
+    beside = world.site.camera.half_size_arcsec[0] + config.light.margin_arcsec + 10.0
+    ra, dec = (float(v) for v in deproject(-beside, 0.0, (float(seen.ra[0]), float(seen.dec[0]))))
+    aside = dataclasses.replace(exposure, boresight_ra=ra, boresight_dec=dec, rotation_deg=0.0)
+    middle = aside.middle - dt.timedelta(seconds=1)
+    short = dataclasses.replace(aside, exptime_s=2.0, start=middle)
+    found = [streaking.object_id[0] in night.scene(e).sources.object_id for e in (aside, short)]
+    assert found == [True, False]
 
 
 def test_switched_off_variables_stay_at_their_mean():

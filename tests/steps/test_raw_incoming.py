@@ -77,9 +77,15 @@ def test_a_file_that_is_replaced_is_not_the_same(tmp_path):
 def test_a_path_that_is_no_folder_is_a_wrong_setting(tmp_path):
     put(tmp_path, "file")
     with pytest.raises(
-        ConfigurationError, match=r"cannot be read as a folder: Not a directory.*ZSDS_INCOMING"
+        ConfigurationError, match=r"cannot be used as the incoming folder: Not a directory.*ZSDS_INCOMING"
     ):
         look(tmp_path / "file", CONFIG)
+    for place in ("file", "file/below"):
+        with (
+            pytest.raises(ConfigurationError, match="cannot be used as the incoming folder"),
+            sole_ingest(tmp_path / place),
+        ):
+            pass
 
 
 def test_one_ingest_at_a_time_even_across_processes(tmp_path):

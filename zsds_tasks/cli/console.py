@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,9 @@ from rich.text import Text
 
 LOG_EVERY_S = 10.0
 
-console = Console(highlight=False)
+LOG_WIDTH = 140  # off a terminal: wide enough for a file name and its reason on one line
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
 errors = Console(stderr=True, highlight=False)
 
 
@@ -24,7 +27,7 @@ def fail(sentence: str) -> None:
 
 def say(sentence: str) -> None:
     """Print a line."""
-    console.print(sentence, markup=False)
+    console.print(sentence, markup=False, soft_wrap=True)
 
 
 def show_rows(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -42,7 +45,7 @@ def show_facts(title: str, facts: Mapping[str, object]) -> None:
     console.print(Text(title, style="bold"))
     width = max((len(name) for name in facts), default=0)
     for name, value in facts.items():
-        console.print(f"  {name:<{width}}  {value}", markup=False)
+        console.print(f"  {name:<{width}}  {value}", markup=False, soft_wrap=True)
 
 
 @contextmanager

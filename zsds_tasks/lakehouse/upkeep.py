@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from zsds_tasks.lakehouse import delta, layout
@@ -124,7 +125,7 @@ def vacuum(location: delta.Location, retention_hours: float) -> list[str]:
         return []
     with delta.translated_delta(location.uri):
         deleted: list[str] = table.vacuum(
-            retention_hours=int(retention_hours),
+            retention_hours=math.ceil(retention_hours),  # whole hours only: rather more than asked for
             dry_run=False,
             enforce_retention_duration=False,
             full=True,

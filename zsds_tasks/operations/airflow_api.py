@@ -28,7 +28,8 @@ class AirflowApi:
     def __init__(self, url: str, username: str, password: str) -> None:
         self.url = url
         self._login = {"username": username, "password": password}
-        self._client = httpx.Client(base_url=url, timeout=30)
+        # Not through a proxy of the environment: it would see the password, and cannot reach this machine.
+        self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -69,16 +70,16 @@ class AirflowApi:
     def set_pool(self, name: str, slots: int, description: str) -> None:
         """Create a pool or give it this size."""
         body = {"name": name, "slots": slots, "description": description, "include_deferred": False}
-        answer = self._client.post("/api/v2/pools", json=body)
+        answer = self._ask("POST", "/api/v2/pools", json=body)
         if answer.status_code == httpx.codes.CONFLICT:
-            answer = self._client.patch(f"/api/v2/pools/{name}", json=body)
+            answer = self._ask("PATCH", f"/api/v2/pools/{name}", json=body)
         _require_ok(answer)
 
     def wait_for_dag(self, dag_id: str, *, timeout_s: float = 120) -> None:
         """Wait until a DAG has been parsed."""
         started = time.monotonic()
         while time.monotonic() - started < timeout_s:
-            if self._client.get(f"/api/v2/dags/{dag_id}").status_code == httpx.codes.OK:
+            if self._ask("GET", f"/api/v2/dags/{dag_id}").status_code == httpx.codes.OK:
                 return
             time.sleep(0.5)
         errors = self._get("/api/v2/importErrors")["import_errors"]
@@ -88,14 +89,14 @@ class AirflowApi:
     def run_dag(self, dag_id: str, run_id: str, logical_date: str) -> str:
         """Start a run of this name for a logical date, or the date's existing one again; return its id."""
         body = {"dag_run_id": run_id, "logical_date": logical_date}
-        answer = self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body)
+        answer = self._ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
         if answer.status_code != httpx.codes.CONFLICT:
             return str(_require_ok(answer)["dag_run_id"])
         same_date = {"logical_date_gte": logical_date, "logical_date_lte": logical_date}
         runs = self._get(f"/api/v2/dags/{dag_id}/dagRuns", **same_date)["dag_runs"]
         run_id = str(runs[0]["dag_run_id"])  # it may have been scheduled, and so have another name
         clear = {"dry_run": False, "only_failed": False}
-        _require_ok(self._client.post(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/clear", json=clear))
+        _require_ok(self._ask("POST", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/clear", json=clear))
         return run_id
 
     def run_state(self, dag_id: str, run_id: str) -> str:
@@ -115,18 +116,23 @@ class AirflowApi:
         )
 
     def _authenticate(self) -> None:
-        token = _require_ok(self._client.post("/auth/token", json=self._login))["access_token"]
+        token = _require_ok(self._ask("POST", "/auth/token", json=self._login))["access_token"]
         self._client.headers["Authorization"] = f"Bearer {token}"
 
     def _get(self, path: str, **params: Any) -> dict[str, Any]:
-        try:
-            answer = self._client.get(path, params=params)
-            if answer.status_code == httpx.codes.UNAUTHORIZED:  # the token has a day to live
-                self._authenticate()
-                answer = self._client.get(path, params=params)
-        except httpx.TransportError as error:
-            raise TransientError(f"no answer: {error}", subject=self.url + path) from error
+        answer = self._ask("GET", path, params=params)
+        if answer.status_code == httpx.codes.UNAUTHORIZED:  # the token has a day to live
+            self._authenticate()
+            answer = self._ask("GET", path, params=params)
         return _require_ok(answer)
+
+    def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
+        try:
+            return self._client.request(method, path, **content)
+        except httpx.TransportError as error:
+            raise TransientError(
+                f"no answer: {error}", subject=self.url + path, remedy="see the logs of `make up`, run again"
+            ) from error
 
 
 def _require_ok(answer: httpx.Response) -> dict[str, Any]:

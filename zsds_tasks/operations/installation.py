@@ -72,11 +72,15 @@ class Installation:
         """Return the environment of every service: ours, Airflow's, Ray's address."""
         drawn = self._secrets()
         url = f"http://{LOOPBACK}:{port}"
+        # Tasks talk to the API server: never through a proxy that the environment may name.
+        direct = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), LOOPBACK)))
         own = {
             "ZSDS_VAR": str(self.settings.var.resolve()),
             # Airflow starts its parts by name, so the environment's own programs must come first.
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "PYTHONPATH": str(REPOSITORY),
+            "NO_PROXY": direct,
+            "no_proxy": direct,
             "AIRFLOW_HOME": str(self.airflow_home.resolve()),
             "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),

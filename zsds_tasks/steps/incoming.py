@@ -139,9 +139,14 @@ def sole_ingest(folder: Path) -> Iterator[None]:
     ------
     AnotherIngestError
         If another process holds it.
+    ConfigurationError
+        If it is no folder or may not be written to: what was taken in could not be taken out.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise _no_incoming(folder, error) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -163,11 +168,15 @@ def _names(folder: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     except (NotADirectoryError, PermissionError) as error:
-        raise ConfigurationError(
-            f"cannot be read as a folder: {error.strerror}",
-            subject=str(folder),
-            remedy="point ZSDS_INCOMING at a folder this user may read and write",
-        ) from error
+        raise _no_incoming(folder, error) from error
+
+
+def _no_incoming(folder: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"cannot be used as the incoming folder: {error.strerror}",
+        subject=str(folder),
+        remedy="point ZSDS_INCOMING at a folder this user may read and write",
+    )
 
 
 def _is_temporary(name: str) -> bool:
