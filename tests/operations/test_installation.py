@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import socket
 import stat
-from contextlib import closing
 
 import pytest
 
@@ -51,7 +50,7 @@ def test_nothing_on_this_machine_is_asked_through_a_proxy(settings, monkeypatch)
     with socket.socket() as closed:
         closed.bind((LOOPBACK, 0))
         url = f"http://{LOOPBACK}:{closed.getsockname()[1]}"
-        with closing(AirflowApi(url, "admin", "x")) as api, pytest.raises(TransientError, match="refused"):
+        with AirflowApi(url, "admin", "x") as api, pytest.raises(TransientError, match="refused"):
             api.run_dag("night", "a", "2025-10-12T00:00:00Z")
 
 
