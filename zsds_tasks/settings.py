@@ -9,8 +9,10 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from zsds_tasks.errors import ConfigurationError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -60,5 +62,17 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def load_settings() -> Settings:
-    """Read the environment once; tests call ``load_settings.cache_clear()``."""
-    return Settings()
+    """Read the environment once; tests call ``load_settings.cache_clear()``.
+
+    Raises
+    ------
+    ConfigurationError
+        If a variable has an impossible value; the message names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"ZSDS_{str(e['loc'][0]).upper()}={e['input']!r}: {e['msg']}" for e in error.errors()
+        )
+        raise ConfigurationError(wrong, subject="environment", remedy="correct or unset it") from error

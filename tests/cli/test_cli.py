@@ -17,7 +17,7 @@ from zsds_tasks.errors import (
 
 COMMANDS = (
     "run", "up", "down", "airflow", "doctor", "simulate", "ingest", "assess", "check", "publish", "score",
-    "report", "table", "dictionary",
+    "report", "tidy", "table", "dictionary",
 )  # fmt: skip
 
 
@@ -93,3 +93,9 @@ def test_a_condition_on_no_column_names_the_columns(word):
 def test_a_value_of_the_wrong_type_is_refused():
     with pytest.raises(ConfigurationError, match="not a value of type int64"):
         parse_conditions(["expid=1; DROP TABLE"], pa.schema([("expid", pa.int64())]))
+
+
+def test_an_impossible_setting_exits_with_5_and_its_name(zsds, monkeypatch, capsys):
+    monkeypatch.setenv("ZSDS_WORKERS", "-1")
+    assert zsds("doctor") == 5
+    assert "ZSDS_WORKERS='-1'" in capsys.readouterr().err

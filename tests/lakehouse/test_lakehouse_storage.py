@@ -148,17 +148,21 @@ def test_other_roots_are_refused():
 
 
 def test_sweep_takes_old_orphans_and_temporaries_only(storage):
-    for path in ("raw/kept.fz", "raw/orphan.fz", f"sci/.x{TEMPORARY_SUFFIX}", "reports/20260101/night.html"):
+    for path in ("raw/frame.fz", "sci/kept.fz", "sci/orphan.fz", f"sci/.x{TEMPORARY_SUFFIX}", "reports/20260101/night.html"):
         storage.put_bytes_atomically(b"12345", path)
     later = time.time() + 48 * 3600
-    assert sweep(storage, {"raw/kept.fz"}).bytes_freed == 0
-    planned = sweep(storage, {"raw/kept.fz"}, now=later, dry_run=True)
-    done = sweep(storage, {"raw/kept.fz"}, now=later)
+    assert sweep(storage, {"sci/kept.fz"}).bytes_freed == 0
+    planned = sweep(storage, {"sci/kept.fz"}, now=later, dry_run=True)
+    done = sweep(storage, {"sci/kept.fz"}, now=later)
     assert planned == done
-    assert done.orphans == ("raw/orphan.fz",)
+    assert done.orphans == ("sci/orphan.fz",)
     assert done.temporaries == (f"sci/.x{TEMPORARY_SUFFIX}",)
     assert done.bytes_freed == 10
-    assert [entry.path for entry in storage.list()] == ["raw/kept.fz", "reports/20260101/night.html"]
+    assert [entry.path for entry in storage.list()] == [
+        "raw/frame.fz",
+        "reports/20260101/night.html",
+        "sci/kept.fz",
+    ]
 
 
 def test_paths_are_as_their_templates_say():

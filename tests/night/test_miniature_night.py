@@ -9,8 +9,10 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -156,3 +158,21 @@ def test_a_backfill_of_both_nights_changes_nothing_that_was_right(observatory):
 
 def test_the_doctor_finds_the_running_installation_well(observatory):
     assert "Airflow at http://127.0.0.1:" in " ".join(observatory.zsds("doctor").split())
+
+
+def test_every_service_listens_on_loopback_only(observatory):
+    records = [json.loads(path.read_text()) for path in (observatory.settings.var / "run").glob("*.json")]
+    services = [psutil.Process(record["pid"]) for record in records if "pid" in record]
+    listening = set()
+    for process in [
+        member for service in services for member in (service, *service.children(recursive=True))
+    ]:
+        with suppress(psutil.NoSuchProcess):  # a task that ended meanwhile
+            found = process.net_connections(kind="tcp")
+            listening |= {
+                (process.name(), c.laddr.ip.removeprefix("::ffff:"))
+                for c in found
+                if c.status == psutil.CONN_LISTEN
+            }
+    assert "gcs_server" in {name for name, _ in listening}
+    assert {address for _, address in listening} == {"127.0.0.1"}, listening

@@ -66,6 +66,31 @@ def test_pan_starrs_has_stars_and_galaxies_with_honest_errors(census, ps1):
     assert np.median(errors[ps1["rmag"].to_numpy() > 21.5]) > 0.04
 
 
+def test_pan_starrs_agrees_with_truth_within_its_errors(census, ps1):
+    mags = np.concatenate([census.stars.mags, census.galaxies.mags], axis=1)
+    ra, dec = (
+        np.concatenate([getattr(o, n) for o in (census.stars, census.galaxies)]) for n in ("ra", "dec")
+    )
+    listed = (mags[1] < 22.0) & (mags[1] > 13.5)
+    assert listed.sum() == ps1.num_rows
+    for truth, band in zip(mags[:, listed], "griz", strict=True):
+        pull = (ps1[f"{band}mag"].to_numpy() - truth) / ps1[f"{band}mag_error"].to_numpy()
+        assert (pull.mean(), pull.std()) == pytest.approx((0.0, 1.0), abs=0.03)
+    offset = 3600 * separation_deg(ps1["ra"].to_numpy(), ps1["dec"].to_numpy(), ra[listed], dec[listed])
+    assert np.median(offset[mags[1][listed] < 18]) == pytest.approx(0.012, abs=0.004)  # 10 mas per axis
+    assert offset.max() < 0.5
+
+
+def test_all_known_asteroids_and_no_others_are_listed():
+    bodies, observer = population(light_config().asteroids, 5), make_world().site.observer
+    table = orbit_table(bodies, MJD, observer)
+    seen = ephemeris.observe(bodies.orbits, MJD, observer)
+    listed = bodies.is_known & (seen.v_mag < 21.5)
+    assert 0 < listed.sum() < (seen.v_mag < 21.5).sum()
+    np.testing.assert_array_equal(table["a_au"].to_numpy(), bodies.orbits.a_au[listed])
+    np.testing.assert_allclose(table["v_mag"].to_numpy(), seen.v_mag[listed], atol=1e-5)
+
+
 def test_scores_separate_as_well_as_published():
     """Reference 8.4: threshold 0.829 keeps most stars and loses under a percent of galaxies when bright."""
     random = np.random.default_rng(1)

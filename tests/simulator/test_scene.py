@@ -112,8 +112,8 @@ def test_every_kind_is_there_on_one_night():
 )
 def test_switching_off_a_kind_leaves_the_others_alone(effect, kinds):
     on, off = make_night(exposures=12), make_night(without=(effect,), exposures=12)
-    gone = 0
-    for a, b in zip(science(on), science(off), strict=True):
+    gone, step = 0, 1 if effect == "asteroids" else 5
+    for a, b in zip(science(on)[::step], science(off)[::step], strict=True):
         with_it, without_it = on.scene(a).sources, off.scene(b).sources
         kept = ~np.isin(with_it.kind, list(kinds))
         assert same(with_it.take(kept), without_it)
@@ -166,8 +166,8 @@ def test_switched_off_variables_stay_at_their_mean():
 
 
 def test_satellites_can_be_switched_off():
-    on, off = make_night(), make_night(without=("satellites",))
-    assert any(on.scene(e, 1).trails for e in science(on))
+    on, off = make_night(exposures=40), make_night(exposures=40, without=("satellites",))
+    assert any(on.scene(e, ccdid).trails for e in science(on) for ccdid in (1, 2))
     assert not any(off.scene(e, 1).trails for e in science(off))
 
 

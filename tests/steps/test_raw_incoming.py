@@ -8,7 +8,7 @@ import time
 import pytest
 from builders import NIGHT_START, Installation
 
-from zsds_tasks.errors import ConfigurationError
+from zsds_tasks.errors import ConfigurationError, NothingToDoError
 from zsds_tasks.steps.incoming import AnotherIngestError, IncomingConfig, look, settled, sole_ingest
 
 CONFIG = IncomingConfig(settle_s=5.0)
@@ -46,6 +46,29 @@ def test_a_fresh_file_is_unsettled_until_its_time(tmp_path):
     assert names(contents.complete) == ["old"]
     assert names(contents.unsettled) == ["fresh", "future"]
     assert names(look(tmp_path, CONFIG, clock=lambda: time.time() + 6).complete) == ["fresh", "old"]
+
+
+def test_a_file_that_is_held_open_for_writing_is_not_complete(tmp_path):
+    stalled, forgotten = put(tmp_path, "stalled"), put(tmp_path, "forgotten", age_s=10_000.0)
+    with stalled.open("ab"), forgotten.open("ab"), put(tmp_path, "read").open("rb"):
+        contents = look(tmp_path, CONFIG)
+        assert names(contents.complete) == ["forgotten", "read"]
+        assert names(contents.unsettled) == ["stalled"]
+        assert settled(contents.unsettled, CONFIG, sleep=lambda _: None) == ()
+    assert names(look(tmp_path, CONFIG).complete) == ["forgotten", "read", "stalled"]
+
+
+def test_a_stalled_upload_is_waited_for(tmp_path):
+    place = Installation.at(tmp_path)
+    name, data = place.frames.build(NIGHT_START)
+    with (place.incoming / name).open("wb") as upload:
+        upload.write(data[: len(data) // 2])
+        upload.flush()
+        with pytest.raises(NothingToDoError):
+            place.ingest()
+        upload.write(data[len(data) // 2 :])
+    assert place.ingest().ingested == 1
+    place.assert_sound()
 
 
 def test_watching_settles_what_does_not_change(tmp_path):

@@ -14,7 +14,7 @@ Night = Annotated[str, typer.Argument(help="Observing night, YYYYMMDD.")]
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (ingest, assess, check, publish, score, report):
+    for command in (ingest, assess, check, publish, score, report, tidy):
         app.command()(command)
 
 
@@ -104,6 +104,16 @@ def report(night: Night) -> None:
     lakehouse = open_lakehouse(settings)
     path = step.build_report(lakehouse, settings, _checked(night), now=dt.datetime.now(dt.UTC))
     say(lakehouse.storage.uri(path))
+
+
+def tidy(
+    keep: Annotated[int, typer.Option(min=1, help="Publications of each table to keep.")] = 3,
+) -> None:
+    """Expire old publications; sweep what killed writers left and derived files without a row."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.steps import upkeep
+
+    show_facts("tidied", upkeep.tidy(open_lakehouse(), dt.datetime.now(dt.UTC), keep=keep).as_dict())
 
 
 def _checked(night: str) -> str:

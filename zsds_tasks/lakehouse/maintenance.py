@@ -20,7 +20,7 @@ class Sweep:
     """What a sweep removed."""
 
     orphans: tuple[str, ...]
-    """FITS products without a row."""
+    """Derived FITS products without a row; raw frames, which nobody can make again, are never swept."""
     temporaries: tuple[str, ...]
     """Files that were being written when their writer died."""
     bytes_freed: int
@@ -61,7 +61,7 @@ def sweep(
             continue
         if entry.path.endswith(TEMPORARY_SUFFIX):
             temporaries.append(entry.path)
-        elif entry.path.partition("/")[0] in paths.PRODUCTS and entry.path not in kept:
+        elif entry.path.partition("/")[0] in paths.DERIVED and entry.path not in kept:
             orphans.append(entry.path)
         else:
             continue

@@ -10,6 +10,7 @@ HATS = "hats"
 QUARANTINE = "quarantine"
 REPORTS = "reports"
 PRODUCTS = ("raw", "cal", "sci", "ref", "diff")
+DERIVED = PRODUCTS[1:]  # what can be made again; raw frames cannot
 """Folders of FITS products, in the tree and with the file names of ZTF."""
 
 

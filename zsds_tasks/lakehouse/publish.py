@@ -30,6 +30,7 @@ MARGIN_ARCSEC = 10.0
 """Width of the margin caches: enough for any cross-match of stars, small enough to cost nothing."""
 _PARALLEL_LINKS = 8
 _ATTEMPTS = 5
+_POINTER_PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -189,9 +190,10 @@ def _claim(storage: Storage, name: str, now: datetime) -> int:
 
 def _point_latest(storage: Storage, name: str, version: int) -> None:
     """Let ``latest`` name a version, unless a faster publisher of a newer one was here."""
-    current = latest(storage, name)
-    if current is None or current.version < version:
-        storage.put_bytes_atomically(f"v{version}\n".encode(), paths.latest(name))
+    with storage.turn(f"{name}.latest", _POINTER_PATIENCE_S):
+        current = latest(storage, name)
+        if current is None or current.version < version:
+            storage.put_bytes_atomically(f"v{version}\n".encode(), paths.latest(name))
 
 
 def _publish_pixel(

@@ -25,6 +25,7 @@ from zsds_tasks.operations.summary import MEBIBYTE, summary_lines
 from zsds_tasks.settings import Settings
 from zsds_tasks.simulator.night import simulate_night
 from zsds_tasks.simulator.score import score_raw
+from zsds_tasks.steps.incoming import IncomingConfig, look
 from zsds_tasks.steps.report import night_summary
 from zsds_tasks.steps.report.build import PAGE
 from zsds_tasks.survey.nights import ObservingNight
@@ -200,7 +201,9 @@ def _wait_for_ingest(
     quiet_since: float | None = None
     while True:
         _raise_camera_failure(camera)
-        waiting = sum(1 for entry in settings.incoming_folder.iterdir() if not entry.name.startswith("."))
+        # What ingest leaves alone, folders and the like, is not waited for.
+        contents = look(settings.incoming_folder, IncomingConfig())
+        waiting = len(contents.complete) + len(contents.unsettled)
         tell(
             f"camera: exposure {camera.done} of {camera.total or '?'} · incoming: {waiting} files · "
             f"archived: {_count(lakehouse, 'raw_exposures', night)} exposures · "

@@ -21,6 +21,7 @@ from zsds_tasks.settings import REPOSITORY, Settings
 LOOPBACK = "127.0.0.1"
 FIRST_PORT, LAST_PORT = 8080, 8180
 ADMIN = "admin"
+SQLITE_PATIENCE_S = 60
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Installation:
     def environment(self, port: int, ray_address: str) -> dict[str, str]:
         """Return the environment of every service: ours, Airflow's, Ray's address."""
         drawn = self._secrets()
-        url = f"http://{LOOPBACK}:{port}"
+        url, home = f"http://{LOOPBACK}:{port}", self.airflow_home.resolve()
         # Tasks talk to the API server: never through a proxy that the environment may name.
         direct = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), LOOPBACK)))
         own = {
@@ -81,7 +82,9 @@ class Installation:
             "PYTHONPATH": str(REPOSITORY),
             "NO_PROXY": direct,
             "no_proxy": direct,
-            "AIRFLOW_HOME": str(self.airflow_home.resolve()),
+            "AIRFLOW_HOME": str(home),
+            # Four parts, their tasks and the command line write to one SQLite file: each waits for its turn.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout={SQLITE_PATIENCE_S}",
             "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

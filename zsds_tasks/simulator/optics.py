@@ -29,13 +29,22 @@ STANDARD_TEMPERATURE_K = 283.15
 INVERSION_STEPS = 12  # the distortion changes by under 3 % over its own size: 12 steps reach rounding
 
 
-class OpticsConfig(Declaration):
-    """Distortion, in arcseconds at the camera's half diagonal, and the scatter of the CCDs' places."""
+class Distortion(Declaration):
+    """Departure from a gnomonic projection, in arcseconds at the camera's half diagonal."""
 
     radial3_arcsec: float = Field(4.0, description="cubic radial distortion")
     radial5_arcsec: float = Field(-1.0, description="quintic radial distortion")
     decentring_arcsec: tuple[float, float] = Field(
         (0.5, -0.35), description="quadratic terms, east and north"
+    )
+
+
+class OpticsConfig(Declaration):
+    """What the telescope does to places, and the scatter of the CCDs'."""
+
+    distortion: Distortion = Distortion()
+    distortion_of: dict[str, Distortion] = Field(
+        default_factory=dict, description="by camera, where it differs: field angles differ tenfold"
     )
     scale_error: float = Field(4e-4, description="true plate scale over the nominal one, minus one")
     ccd_shift_arcsec: Annotated[float, Field(ge=0)] = Field(1.5, description="scatter of CCD centres")
@@ -176,10 +185,13 @@ class Optics:
         return self.sky(exposure, *self.camera_frame_of_ccd(exposure, quadrant.ccdid, column, row))
 
     def _distortion(self, e: Floats, n: Floats) -> tuple[Floats, Floats]:
-        c, radius = self.config, self.radius_arcsec
+        c, radius = (
+            self.config.distortion_of.get(self.camera.name, self.config.distortion),
+            self.radius_arcsec,
+        )
         u, v = e / radius, n / radius
         r2 = u * u + v * v
-        radial = c.scale_error * radius + c.radial3_arcsec * r2 + c.radial5_arcsec * r2 * r2
+        radial = self.config.scale_error * radius + c.radial3_arcsec * r2 + c.radial5_arcsec * r2 * r2
         p, q = c.decentring_arcsec
         return u * radial + p * (r2 + 2 * u * u) + 2 * q * u * v, v * radial + q * (
             r2 + 2 * v * v

@@ -1,13 +1,16 @@
 """The folder into which the camera delivers: what is complete, in which order, and one ingest at a time.
 
 A camera writes under a temporary name and renames, others copy in place. A file is complete when it is a
-regular file with a lasting name whose size and time of change have not moved for `settle_s`.
+regular file with a lasting name whose size and time of change have not moved for `settle_s` and which nobody
+holds open for writing. A stalled upload taken for complete would go on into the file that was put away.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import signal
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +40,9 @@ class IncomingConfig(Declaration):
     """How long to watch a file before it is believed complete."""
 
     settle_s: Annotated[float, Field(ge=0)] = Field(2.0, description="unchanged for this long is complete")
+    writer_patience_s: Annotated[float, Field(ge=0)] = Field(
+        600.0, description="unchanged for this long is complete, though someone still holds it open"
+    )
 
 
 class AnotherIngestError(NothingToDoError):
@@ -109,7 +115,7 @@ def look(folder: Path, config: IncomingConfig, clock: Callable[[], float] = time
             continue  # renamed or taken away while we looked
         if delivery is None:
             foreign.append((os.fsencode(path.name).decode("utf-8", "backslashreplace"), _kind(path)))
-        elif clock() - delivery.modified_ns / 1e9 >= config.settle_s:
+        elif _is_complete(delivery, clock() - delivery.modified_ns / 1e9, config):
             complete.append(delivery)
         else:
             unsettled.append(delivery)
@@ -128,7 +134,35 @@ def settled(
     if not deliveries:
         return ()
     sleep(config.settle_s)
-    return tuple(delivery for delivery in deliveries if delivery.is_unchanged())
+    return tuple(file for file in deliveries if file.is_unchanged() and not has_writer(file.path))
+
+
+def _is_complete(delivery: Delivery, age_s: float, config: IncomingConfig) -> bool:
+    if age_s < config.settle_s:
+        return False
+    return age_s >= config.writer_patience_s or not has_writer(delivery.path)
+
+
+def has_writer(path: Path) -> bool:
+    """Say whether any process holds a file open for writing, as far as the system tells.
+
+    It tells about files of this user on this machine's disks; of others, only time can.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False  # gone or unreadable: whoever reads it will see
+    try:
+        # A read lease is granted only where there is no writer. Should one come while we hold it, the system
+        # sends a signal: one that is ignored by default, instead of SIGIO, which kills.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    finally:
+        os.close(descriptor)
+    return False
 
 
 @contextmanager

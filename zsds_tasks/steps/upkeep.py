@@ -1,0 +1,63 @@
+"""Keep the archive tidy: old publications, what killed writers left, derived files that no row names."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from zsds_tasks.lakehouse import Lakehouse
+from zsds_tasks.lakehouse.maintenance import sweep
+from zsds_tasks.lakehouse.publish import expire, sweep_unfinished
+
+PATH_COLUMN = "path"  # of every table whose rows name a file under the root
+MIN_AGE_HOURS = 24.0  # a file is written before its row: only age makes it an orphan
+
+
+@dataclass(frozen=True)
+class UpkeepSummary:
+    """What a tidying removed.
+
+    Parameters
+    ----------
+    publications : int
+        Old or unfinished publications.
+    orphans, temporaries : int
+        Derived files without a row, and files a killed writer left.
+    bytes_freed : int
+        Of the latter two.
+    """
+
+    publications: int
+    orphans: int
+    temporaries: int
+    bytes_freed: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+def tidy(lakehouse: Lakehouse, now: dt.datetime, *, keep: int = 3) -> UpkeepSummary:
+    """Remove what nothing needs any more; running it again removes nothing.
+
+    Parameters
+    ----------
+    lakehouse : Lakehouse
+        Whose archive.
+    now : datetime.datetime
+        Aware; what is younger than a day is left alone.
+    keep : int
+        Publications of each table that stay.
+    """
+    storage, publications, named = lakehouse.storage, 0, set[str]()
+    for table in lakehouse.tables():
+        if table.declaration.healpix:
+            publications += len(expire(storage, table.name, keep=keep))
+            publications += len(
+                sweep_unfinished(storage, table.name, older_than_hours=MIN_AGE_HOURS, now=now)
+            )
+        if PATH_COLUMN in {column.name for column in table.declaration.columns} and table.exists():
+            named |= set(table.read([PATH_COLUMN])[PATH_COLUMN].to_pylist())
+    swept = sweep(storage, named, older_than_hours=MIN_AGE_HOURS, now=now.timestamp())
+    return UpkeepSummary(publications, len(swept.orphans), len(swept.temporaries), swept.bytes_freed)
