@@ -19,8 +19,8 @@ from statistics import median
 from typing import Any
 
 from zsds_tasks.settings import load_settings
-from zsds_tasks.simulator.ccd_frame import expose_ccd
-from zsds_tasks.simulator.drawing import draw_light
+from zsds_tasks.simulator.instrument.ccd_frame import expose_ccd
+from zsds_tasks.simulator.instrument.drawing import draw_light
 from zsds_tasks.simulator.production import FileTask, Recipe, make_file, set_stage
 from zsds_tasks.survey.nights import ObservingNight
 

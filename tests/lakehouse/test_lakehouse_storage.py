@@ -148,7 +148,8 @@ def test_other_roots_are_refused():
 
 
 def test_sweep_takes_old_orphans_and_temporaries_only(storage):
-    for path in ("raw/frame.fz", "sci/kept.fz", "sci/orphan.fz", f"sci/.x{TEMPORARY_SUFFIX}", "reports/20260101/night.html"):
+    products = ("raw/frame.fz", "sci/kept.fz", "sci/orphan.fz", f"sci/.x{TEMPORARY_SUFFIX}")
+    for path in (*products, "reports/20260101/night.html"):
         storage.put_bytes_atomically(b"12345", path)
     later = time.time() + 48 * 3600
     assert sweep(storage, {"sci/kept.fz"}).bytes_freed == 0

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from zsds_tasks.pixels.rice import decode_tile
 from zsds_tasks.pixels.rice_encoder import compress_rows
-from zsds_tasks.simulator.packed_fits import encode_checksum, image_hdu, ones_sum, primary_hdu
+from zsds_tasks.simulator.delivery.packed_fits import encode_checksum, image_hdu, ones_sum, primary_hdu
 
 
 def file_of(*images):

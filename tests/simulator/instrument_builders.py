@@ -12,7 +12,7 @@ import numpy as np
 from zsds_tasks.settings import REPOSITORY
 from zsds_tasks.simulator.configuration import SimulatorConfig, load_simulator
 from zsds_tasks.simulator.effects import Effects
-from zsds_tasks.simulator.instrument import Instrument
+from zsds_tasks.simulator.instrument.instrument import Instrument
 from zsds_tasks.simulator.products import Exposure, Kind, Profile, Scene, Sources, Weather
 from zsds_tasks.survey.camera import Camera, load_camera
 from zsds_tasks.survey.survey import load_survey

@@ -13,11 +13,11 @@ from instrument_builders import (
     small_camera,
 )
 
-from zsds_tasks.simulator.ccd_frame import expose_ccd
-from zsds_tasks.simulator.drawing import draw_light
 from zsds_tasks.simulator.effects import Effects
+from zsds_tasks.simulator.instrument.ccd_frame import expose_ccd
+from zsds_tasks.simulator.instrument.drawing import draw_light
+from zsds_tasks.simulator.instrument.reflections import ghosts
 from zsds_tasks.simulator.products import Kind, Profile, Trail
-from zsds_tasks.simulator.reflections import ghosts
 
 
 def whole(frame):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scene_builders import NIGHT, light_config, make_night, make_world, science
 
-from zsds_tasks.simulator.conditions import NightWeather, SkyGeometry, sky_brightness
 from zsds_tasks.simulator.effects import Effects
-from zsds_tasks.simulator.exposures import ExposureMaker
-from zsds_tasks.simulator.psf import SMALLEST_SIGMA_PX, pixel_variance
-from zsds_tasks.simulator.schedule import plan_night
+from zsds_tasks.simulator.instrument.psf import SMALLEST_SIGMA_PX, pixel_variance
+from zsds_tasks.simulator.observing.conditions import NightWeather, SkyGeometry, sky_brightness
+from zsds_tasks.simulator.observing.exposures import ExposureMaker
+from zsds_tasks.simulator.observing.schedule import plan_night
 from zsds_tasks.survey.nights import ObservingNight
 
 MOONLIT = ObservingNight.parse("20251103")  # two days before full Moon, which is up at dusk

@@ -16,8 +16,8 @@ from instrument_builders import (
 )
 
 from zsds_tasks.errors import ConfigurationError
-from zsds_tasks.simulator.ccd_frame import expose_ccd
-from zsds_tasks.simulator.frames import primary_header, quadrant_header, write_frame
+from zsds_tasks.simulator.delivery.frames import primary_header, quadrant_header, write_frame
+from zsds_tasks.simulator.instrument.ccd_frame import expose_ccd
 from zsds_tasks.survey.headers import load_headers
 from zsds_tasks.survey.survey import load_survey
 

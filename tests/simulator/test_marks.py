@@ -13,9 +13,9 @@ from instrument_builders import (
     small_camera,
 )
 
-from zsds_tasks.simulator.ccd_frame import expose_ccd
-from zsds_tasks.simulator.detector import BAD_KINDS, bad_pixels
-from zsds_tasks.simulator.truth import detection_table
+from zsds_tasks.simulator.instrument.ccd_frame import expose_ccd
+from zsds_tasks.simulator.instrument.detector import BAD_KINDS, bad_pixels
+from zsds_tasks.simulator.truth.tables import detection_table
 
 CONFIG = configuration().instrument
 ON_AND_OFF = pytest.mark.parametrize("is_on", [True, False])

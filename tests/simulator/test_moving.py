@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scene_builders import INCLUDE, MJD, NIGHT, light_config, make_night, make_world, science
 
-from zsds_tasks.simulator.asteroids import candidates, fast_asteroids, population
 from zsds_tasks.simulator.configuration import load_simulator
-from zsds_tasks.simulator.identities import Family, family_of
 from zsds_tasks.simulator.products import Kind
-from zsds_tasks.simulator.satellites import trails
+from zsds_tasks.simulator.sky.asteroids import candidates, fast_asteroids, population
+from zsds_tasks.simulator.sky.identities import Family, family_of
+from zsds_tasks.simulator.sky.satellites import trails
 from zsds_tasks.sky import ephemeris, horizon
 from zsds_tasks.sky.tangent import separation_deg
 from zsds_tasks.survey.nights import mjd

@@ -12,12 +12,13 @@ from instrument_builders import INCLUDE, make_exposure, small_camera
 
 from zsds_tasks.errors import ConfigurationError, TransientError
 from zsds_tasks.settings import Settings
-from zsds_tasks.simulator import faults, production
-from zsds_tasks.simulator.artefacts import ARTEFACT_SCHEMA, Artefact, artefact_table, cut_to_box
-from zsds_tasks.simulator.delivery import Courier, WrittenFile, open_spool, write_hidden
-from zsds_tasks.simulator.faults import Fault, FaultsConfig, Outcome, plan_faults
+from zsds_tasks.simulator import production
+from zsds_tasks.simulator.delivery import faults
+from zsds_tasks.simulator.delivery.courier import Courier, WrittenFile, open_spool, write_hidden
+from zsds_tasks.simulator.delivery.faults import Fault, FaultsConfig, Outcome, plan_faults
 from zsds_tasks.simulator.night import simulate_night
-from zsds_tasks.simulator.truth import read_truth
+from zsds_tasks.simulator.truth.artefacts import ARTEFACT_SCHEMA, Artefact, artefact_table, cut_to_box
+from zsds_tasks.simulator.truth.tables import read_truth
 from zsds_tasks.survey.camera import load_camera
 from zsds_tasks.survey.filenames import RawFileName
 from zsds_tasks.survey.nights import ObservingNight

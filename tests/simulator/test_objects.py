@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scene_builders import MJD, light_config
 
-from zsds_tasks.simulator.galaxies import Galaxies, galaxy_tile
 from zsds_tasks.simulator.products import Profile
-from zsds_tasks.simulator.scene import tiles_in
-from zsds_tasks.simulator.stars import Stars, star_tile
-from zsds_tasks.simulator.transients import Events, distance_modulus, event_mags, season_events, season_of
-from zsds_tasks.simulator.variables import Variability, VariableClass, brightness_changes, variability
+from zsds_tasks.simulator.sky.galaxies import Galaxies, galaxy_tile
+from zsds_tasks.simulator.sky.scene import tiles_in
+from zsds_tasks.simulator.sky.stars import Stars, star_tile
+from zsds_tasks.simulator.sky.transients import Events, distance_modulus, event_mags, season_events, season_of
+from zsds_tasks.simulator.sky.variables import Variability, VariableClass, brightness_changes, variability
 from zsds_tasks.sky import healpix
 from zsds_tasks.sky.tangent import separation_deg
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from instrument_builders import configuration, make_exposure, small_camera
 
 from zsds_tasks.settings import REPOSITORY
-from zsds_tasks.simulator.optics import Optics, quadrant_origin
+from zsds_tasks.simulator.instrument.optics import Optics, quadrant_origin
 from zsds_tasks.survey.camera import load_camera
 
 CAMERAS = [small_camera(), *(load_camera(name, REPOSITORY / "include") for name in ("mini", "ztf"))]

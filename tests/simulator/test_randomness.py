@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsds_tasks.simulator.identities import Family, family_of, object_ids
 from zsds_tasks.simulator.randomness import generator
+from zsds_tasks.simulator.sky.identities import Family, family_of, object_ids
 
 words = st.lists(st.one_of(st.integers(), st.text(max_size=8)), max_size=3)
 

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from instrument_builders import configuration, make_instrument, small_camera
 
-from zsds_tasks.simulator import readout
-from zsds_tasks.simulator.cosmic_rays import add_tracks, draw_tracks
-from zsds_tasks.simulator.detector import BAD_KINDS, full_well_electrons
+from zsds_tasks.simulator.instrument import readout
+from zsds_tasks.simulator.instrument.cosmic_rays import add_tracks, draw_tracks
+from zsds_tasks.simulator.instrument.detector import BAD_KINDS, full_well_electrons
 from zsds_tasks.simulator.randomness import generator
 
 COSMIC = configuration().instrument.cosmic_rays

@@ -8,10 +8,15 @@ import pytest
 from scene_builders import MJD, light_config, make_night, make_world
 
 from zsds_tasks.lakehouse.hats_reader import read_partitions
-from zsds_tasks.simulator.asteroids import population
-from zsds_tasks.simulator.census import camera_radius_deg, take_census
-from zsds_tasks.simulator.published_catalogs import write_reference_catalogs
-from zsds_tasks.simulator.reference_catalogs import gaia_table, orbit_table, ps1_table, star_galaxy_scores
+from zsds_tasks.simulator.sky.asteroids import population
+from zsds_tasks.simulator.sky.census import camera_radius_deg, take_census
+from zsds_tasks.simulator.truth.published_catalogs import write_reference_catalogs
+from zsds_tasks.simulator.truth.reference_catalogs import (
+    gaia_table,
+    orbit_table,
+    ps1_table,
+    star_galaxy_scores,
+)
 from zsds_tasks.sky import ephemeris
 from zsds_tasks.sky.tangent import separation_deg
 

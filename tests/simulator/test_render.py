@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from instrument_builders import configuration, make_exposure, small_camera
 
-from zsds_tasks.simulator import render
-from zsds_tasks.simulator.psf import SMALLEST_SIGMA_PX, galaxy_shapes, pixel_variance, psf_shapes
+from zsds_tasks.simulator.instrument import render
+from zsds_tasks.simulator.instrument.psf import SMALLEST_SIGMA_PX, galaxy_shapes, pixel_variance, psf_shapes
 
 PSF = configuration().instrument.psf
 CORE = PSF.core

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from scene_builders import INCLUDE, NIGHT, light_config, make_night, make_world, science
 
-from zsds_tasks.simulator import scene as scenes
 from zsds_tasks.simulator.configuration import load_simulator
-from zsds_tasks.simulator.identities import Family, family_of
-from zsds_tasks.simulator.light import Shapes, expose
 from zsds_tasks.simulator.products import Kind, Scene, Sources
-from zsds_tasks.simulator.scene import Region
+from zsds_tasks.simulator.sky import scene as scenes
+from zsds_tasks.simulator.sky.identities import Family, family_of
+from zsds_tasks.simulator.sky.light import Shapes, expose
+from zsds_tasks.simulator.sky.scene import Region
 from zsds_tasks.simulator.world import World
 from zsds_tasks.sky import ephemeris
 from zsds_tasks.sky.tangent import deproject, project

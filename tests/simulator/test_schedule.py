@@ -10,7 +10,7 @@ import pytest
 from scene_builders import INCLUDE, NIGHT, light_config, make_night, make_world, science
 
 from zsds_tasks.errors import NothingToDoError
-from zsds_tasks.simulator.schedule import dark_hours, plan_night
+from zsds_tasks.simulator.observing.schedule import dark_hours, plan_night
 from zsds_tasks.survey.nights import ObservingNight
 
 

@@ -12,9 +12,9 @@ from scene_builders import NIGHT, make_night, make_world
 from zsds_tasks.errors import NothingToDoError
 from zsds_tasks.lakehouse import open_lakehouse
 from zsds_tasks.products.tables import load_table
-from zsds_tasks.simulator.delivery import DELIVERY_SCHEMA
+from zsds_tasks.simulator.delivery.courier import DELIVERY_SCHEMA
 from zsds_tasks.simulator.score import score_raw
-from zsds_tasks.simulator.truth import exposure_table, write_truth
+from zsds_tasks.simulator.truth.tables import exposure_table, write_truth
 from zsds_tasks.survey.nights import mjd
 
 DEFAULTS = {

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scene_builders import MJD, light_config, make_world
 
-from zsds_tasks.simulator.galaxy_model import SightLine, galactic, proper_motions
 from zsds_tasks.simulator.randomness import generator
-from zsds_tasks.simulator.scene import tiles_in
-from zsds_tasks.simulator.stars import Stars, planted_stars, star_tile
+from zsds_tasks.simulator.sky.galaxy_model import SightLine, galactic, proper_motions
+from zsds_tasks.simulator.sky.scene import tiles_in
+from zsds_tasks.simulator.sky.stars import Stars, planted_stars, star_tile
 from zsds_tasks.sky import healpix, horizon
 from zsds_tasks.sky.tangent import project, separation_deg
 

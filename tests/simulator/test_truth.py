@@ -9,9 +9,10 @@ import pytest
 from scene_builders import NIGHT, make_night, make_world, science
 
 from zsds_tasks.errors import NothingToDoError, TransientError
-from zsds_tasks.simulator.identities import Family, family_of
-from zsds_tasks.simulator.instrument import Instrument
-from zsds_tasks.simulator.truth import (
+from zsds_tasks.simulator.instrument.instrument import Instrument
+from zsds_tasks.simulator.sky.identities import Family, family_of
+from zsds_tasks.simulator.truth.objects import OBJECT_SCHEMA, night_objects
+from zsds_tasks.simulator.truth.tables import (
     DETECTION_LIMIT_MAG,
     EXPOSURE_SCHEMA,
     QUADRANT_SCHEMA,
@@ -22,7 +23,6 @@ from zsds_tasks.simulator.truth import (
     truth_path,
     write_truth,
 )
-from zsds_tasks.simulator.truth_objects import OBJECT_SCHEMA, night_objects
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_a_full_disk_is_a_transient_error(tmp_path, monkeypatch):
     def refuse(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("zsds_tasks.simulator.truth.pq.write_table", refuse)
+    monkeypatch.setattr("zsds_tasks.simulator.truth.tables.pq.write_table", refuse)
     with pytest.raises(
         TransientError, match=r"exposures.parquet: cannot write truth: No space left.*ZSDS_TRUTH"
     ):

@@ -10,19 +10,19 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from zsds_tasks.declarations import Declaration, read_declaration
-from zsds_tasks.simulator.asteroids import AsteroidsConfig
-from zsds_tasks.simulator.conditions import ConditionsConfig
+from zsds_tasks.simulator.delivery.faults import FaultsConfig
 from zsds_tasks.simulator.effects import Effects
-from zsds_tasks.simulator.exposures import PointingConfig
-from zsds_tasks.simulator.faults import FaultsConfig
-from zsds_tasks.simulator.galaxies import GalaxiesConfig
-from zsds_tasks.simulator.instrument import InstrumentConfig
-from zsds_tasks.simulator.light import LightConfig
-from zsds_tasks.simulator.satellites import SatellitesConfig
-from zsds_tasks.simulator.schedule import ScheduleConfig
-from zsds_tasks.simulator.stars import StarsConfig
-from zsds_tasks.simulator.transients import TransientsConfig
-from zsds_tasks.simulator.variables import VariablesConfig
+from zsds_tasks.simulator.instrument.instrument import InstrumentConfig
+from zsds_tasks.simulator.observing.conditions import ConditionsConfig
+from zsds_tasks.simulator.observing.exposures import PointingConfig
+from zsds_tasks.simulator.observing.schedule import ScheduleConfig
+from zsds_tasks.simulator.sky.asteroids import AsteroidsConfig
+from zsds_tasks.simulator.sky.galaxies import GalaxiesConfig
+from zsds_tasks.simulator.sky.light import LightConfig
+from zsds_tasks.simulator.sky.satellites import SatellitesConfig
+from zsds_tasks.simulator.sky.stars import StarsConfig
+from zsds_tasks.simulator.sky.transients import TransientsConfig
+from zsds_tasks.simulator.sky.variables import VariablesConfig
 
 
 class SimulatorConfig(Declaration):

@@ -14,14 +14,14 @@ import pyarrow as pa
 from zsds_tasks import parallel
 from zsds_tasks.errors import ConfigurationError
 from zsds_tasks.settings import Settings
-from zsds_tasks.simulator import faults as fault_plans
-from zsds_tasks.simulator.artefacts import defect_table
-from zsds_tasks.simulator.delivery import Courier, delivery_table, open_spool
-from zsds_tasks.simulator.faults import Fault
+from zsds_tasks.simulator.delivery import faults as fault_plans
+from zsds_tasks.simulator.delivery.courier import Courier, delivery_table, open_spool
+from zsds_tasks.simulator.delivery.faults import Fault
 from zsds_tasks.simulator.production import FileTask, MadeFile, Recipe, Stage, make_file, set_stage
-from zsds_tasks.simulator.published_catalogs import write_reference_catalogs
-from zsds_tasks.simulator.truth import exposure_table, quadrant_table, write_truth
-from zsds_tasks.simulator.truth_objects import night_objects
+from zsds_tasks.simulator.truth.artefacts import defect_table
+from zsds_tasks.simulator.truth.objects import night_objects
+from zsds_tasks.simulator.truth.published_catalogs import write_reference_catalogs
+from zsds_tasks.simulator.truth.tables import exposure_table, quadrant_table, write_truth
 from zsds_tasks.survey.nights import ObservingNight
 
 Progress = Callable[[int, int, str], None]

@@ -10,16 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from zsds_tasks.errors import ConfigurationError
-from zsds_tasks.simulator import faults as fault_plans
-from zsds_tasks.simulator.artefacts import artefact_table
-from zsds_tasks.simulator.ccd_frame import expose_ccd
 from zsds_tasks.simulator.configuration import load_simulator
-from zsds_tasks.simulator.delivery import WrittenFile, digest, write_hidden
-from zsds_tasks.simulator.faults import Fault
-from zsds_tasks.simulator.frames import primary_header, quadrant_header, write_frame
-from zsds_tasks.simulator.instrument import Instrument
+from zsds_tasks.simulator.delivery import faults as fault_plans
+from zsds_tasks.simulator.delivery.courier import WrittenFile, digest, write_hidden
+from zsds_tasks.simulator.delivery.faults import Fault
+from zsds_tasks.simulator.delivery.frames import primary_header, quadrant_header, write_frame
+from zsds_tasks.simulator.instrument.ccd_frame import expose_ccd
+from zsds_tasks.simulator.instrument.instrument import Instrument
 from zsds_tasks.simulator.products import Exposure
-from zsds_tasks.simulator.truth import detection_table
+from zsds_tasks.simulator.truth.artefacts import artefact_table
+from zsds_tasks.simulator.truth.tables import detection_table
 from zsds_tasks.simulator.world import Night, World
 from zsds_tasks.survey.headers import load_headers
 from zsds_tasks.survey.nights import ObservingNight

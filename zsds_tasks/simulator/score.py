@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from zsds_tasks.lakehouse import Lakehouse
-from zsds_tasks.simulator.faults import Outcome
-from zsds_tasks.simulator.truth import read_truth
+from zsds_tasks.simulator.delivery.faults import Outcome
+from zsds_tasks.simulator.truth.tables import read_truth
 from zsds_tasks.survey.camera import QUADRANTS_PER_CCD
 from zsds_tasks.survey.nights import ObservingNight
 

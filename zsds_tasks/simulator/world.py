@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zsds_tasks.simulator.asteroids import Asteroids, candidates, fast_asteroids
-from zsds_tasks.simulator.conditions import NightWeather
 from zsds_tasks.simulator.configuration import SimulatorConfig, load_simulator
-from zsds_tasks.simulator.exposures import ExposureMaker
+from zsds_tasks.simulator.observing.conditions import NightWeather
+from zsds_tasks.simulator.observing.exposures import ExposureMaker
+from zsds_tasks.simulator.observing.schedule import Site, plan_night
 from zsds_tasks.simulator.products import Exposure, Scene
-from zsds_tasks.simulator.scene import SceneMaker
-from zsds_tasks.simulator.schedule import Site, plan_night
+from zsds_tasks.simulator.sky.asteroids import Asteroids, candidates, fast_asteroids
+from zsds_tasks.simulator.sky.scene import SceneMaker
 from zsds_tasks.survey.camera import load_camera
 from zsds_tasks.survey.fields import load_fields
 from zsds_tasks.survey.nights import ObservingNight

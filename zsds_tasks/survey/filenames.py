@@ -58,6 +58,7 @@ class CalibrationKind(StrEnum):
 
     BIAS = "bias"
     HIGH_FREQUENCY_FLAT = "hifreqflat"
+    BAD_PIXELS = "badpix"
 
 
 class CalibrationExtension(StrEnum):

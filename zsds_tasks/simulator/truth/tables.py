@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from zsds_tasks.errors import NothingToDoError, TransientError
-from zsds_tasks.simulator.optics import Optics
+from zsds_tasks.simulator.instrument.optics import Optics
 from zsds_tasks.simulator.products import Exposure, Kind, Scene
 from zsds_tasks.survey.camera import Camera
 from zsds_tasks.survey.nights import ObservingNight, mjd

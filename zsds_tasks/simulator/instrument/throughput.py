@@ -12,13 +12,13 @@ import numpy as np
 from pydantic import Field
 
 from zsds_tasks.declarations import Declaration
+from zsds_tasks.simulator.instrument.readout import GRID_STEP
 from zsds_tasks.simulator.products import Exposure, Floats
 from zsds_tasks.simulator.randomness import generator
-from zsds_tasks.simulator.readout import GRID_STEP
 from zsds_tasks.survey.camera import Camera
 
 if TYPE_CHECKING:
-    from zsds_tasks.simulator.instrument import Instrument
+    from zsds_tasks.simulator.instrument.instrument import Instrument
 
 NotNegative = Annotated[float, Field(ge=0)]
 

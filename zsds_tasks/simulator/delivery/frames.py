@@ -12,10 +12,10 @@ import datetime as dt
 from astropy.io import fits
 
 from zsds_tasks.errors import ConfigurationError
-from zsds_tasks.simulator.ccd_frame import CcdFrame
-from zsds_tasks.simulator.packed_fits import image_hdu, primary_hdu
+from zsds_tasks.simulator.delivery.packed_fits import image_hdu, primary_hdu
+from zsds_tasks.simulator.instrument.ccd_frame import CcdFrame
+from zsds_tasks.simulator.observing.schedule import ScheduleConfig
 from zsds_tasks.simulator.products import Exposure
-from zsds_tasks.simulator.schedule import ScheduleConfig
 from zsds_tasks.survey.camera import Camera, Quadrant
 from zsds_tasks.survey.headers import HeaderContract, HeaderKeyword, Scope
 from zsds_tasks.survey.nights import jd, mjd
@@ -169,7 +169,7 @@ def _header(
             raise ConfigurationError(
                 f"the simulator has no {keyword.field}, which frames of type {imgtypecode} must carry",
                 subject=f"header contract {contract.name}",
-                remedy="give it one in simulator/frames.py or make the keyword optional",
+                remedy="give it one in simulator/delivery/frames.py or make the keyword optional",
             )
     return header
 

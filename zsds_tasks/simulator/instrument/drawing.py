@@ -8,20 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from zsds_tasks.simulator import render, throughput
-from zsds_tasks.simulator.artefacts import Artefact
-from zsds_tasks.simulator.instrument import Instrument
-from zsds_tasks.simulator.products import Floats, Profile, Scene, Sources, Trail
-from zsds_tasks.simulator.psf import (
+from zsds_tasks.simulator.instrument import render, throughput
+from zsds_tasks.simulator.instrument.instrument import Instrument
+from zsds_tasks.simulator.instrument.psf import (
     FWHM_OF_SIGMA,
     SMALLEST_SIGMA_PX,
     galaxy_shapes,
     pixel_variance,
     psf_shapes,
 )
-from zsds_tasks.simulator.readout import GRID_STEP
-from zsds_tasks.simulator.reflections import bright_stars, ghosts
-from zsds_tasks.simulator.render import Image
+from zsds_tasks.simulator.instrument.readout import GRID_STEP
+from zsds_tasks.simulator.instrument.reflections import bright_stars, ghosts
+from zsds_tasks.simulator.instrument.render import Image
+from zsds_tasks.simulator.products import Floats, Profile, Scene, Sources, Trail
+from zsds_tasks.simulator.truth.artefacts import Artefact
 
 MARGIN_PX = 512  # sources this far beside the CCD still send scattered light onto it
 DRAWN_MARGIN_PX = 100

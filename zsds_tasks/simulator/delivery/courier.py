@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from zsds_tasks.errors import TransientError
-from zsds_tasks.simulator.faults import Fault, Outcome, first_outcome
+from zsds_tasks.simulator.delivery.faults import Fault, Outcome, first_outcome
 
 POLL_S = 0.2
 

@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.simulator.instrument.render import Image
 from zsds_tasks.simulator.products import Floats
-from zsds_tasks.simulator.render import Image
 
 GRID_STEP = 8  # pixels between the nodes of smooth maps
 LARGEST_COUNT = 65535.0

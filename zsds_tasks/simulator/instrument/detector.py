@@ -15,10 +15,10 @@ from pydantic import Field
 
 from zsds_tasks.declarations import Declaration
 from zsds_tasks.simulator.effects import Effects
-from zsds_tasks.simulator.optics import quadrant_origin
+from zsds_tasks.simulator.instrument.optics import quadrant_origin
+from zsds_tasks.simulator.instrument.render import Image
 from zsds_tasks.simulator.products import Floats
 from zsds_tasks.simulator.randomness import generator
-from zsds_tasks.simulator.render import Image
 from zsds_tasks.survey.camera import Camera, Quadrant
 
 Share = Annotated[float, Field(ge=0, le=0.1)]

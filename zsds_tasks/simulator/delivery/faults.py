@@ -10,7 +10,7 @@ from astropy.io import fits
 from pydantic import Field
 
 from zsds_tasks.declarations import Declaration
-from zsds_tasks.simulator.ccd_frame import CcdFrame
+from zsds_tasks.simulator.instrument.ccd_frame import CcdFrame
 from zsds_tasks.simulator.products import Exposure
 from zsds_tasks.simulator.randomness import generator
 from zsds_tasks.survey.nights import ObservingNight

@@ -10,16 +10,16 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from zsds_tasks.simulator.asteroids import Asteroids
 from zsds_tasks.simulator.configuration import SimulatorConfig
-from zsds_tasks.simulator.galaxies import Galaxies, galaxy_tile
-from zsds_tasks.simulator.light import Shapes, expose
+from zsds_tasks.simulator.observing.schedule import Site
 from zsds_tasks.simulator.products import Exposure, Kind, Profile, Scene, Sources
-from zsds_tasks.simulator.satellites import trails
-from zsds_tasks.simulator.schedule import Site
-from zsds_tasks.simulator.stars import Stars, planted_stars, star_tile
-from zsds_tasks.simulator.transients import Events, event_mags, season_events, season_of
-from zsds_tasks.simulator.variables import Variability, brightness_changes, variability
+from zsds_tasks.simulator.sky.asteroids import Asteroids
+from zsds_tasks.simulator.sky.galaxies import Galaxies, galaxy_tile
+from zsds_tasks.simulator.sky.light import Shapes, expose
+from zsds_tasks.simulator.sky.satellites import trails
+from zsds_tasks.simulator.sky.stars import Stars, planted_stars, star_tile
+from zsds_tasks.simulator.sky.transients import Events, event_mags, season_events, season_of
+from zsds_tasks.simulator.sky.variables import Variability, brightness_changes, variability
 from zsds_tasks.sky import ephemeris, healpix, horizon
 from zsds_tasks.sky.tangent import deproject, separation_deg
 from zsds_tasks.survey.nights import mjd

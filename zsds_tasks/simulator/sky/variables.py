@@ -12,7 +12,7 @@ from pydantic import Field
 
 from zsds_tasks.declarations import Declaration
 from zsds_tasks.simulator.randomness import generator
-from zsds_tasks.simulator.stars import BANDS, Stars
+from zsds_tasks.simulator.sky.stars import BANDS, Stars
 
 Floats = NDArray[np.float64]
 Density = Annotated[float, Field(ge=0)]

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pyarrow as pa
 
-from zsds_tasks.simulator.detector import BAD_KINDS, DetectorConfig, bad_pixels
-from zsds_tasks.simulator.optics import quadrant_origin
+from zsds_tasks.simulator.instrument.detector import BAD_KINDS, DetectorConfig, bad_pixels
+from zsds_tasks.simulator.instrument.optics import quadrant_origin
 from zsds_tasks.survey.camera import Camera, rcid_of
 
 NOBODY = -1  # object_id of what belongs to no source

@@ -10,8 +10,8 @@ from numba import njit
 from pydantic import Field
 
 from zsds_tasks.declarations import Declaration
+from zsds_tasks.simulator.instrument.render import Image
 from zsds_tasks.simulator.products import Floats
-from zsds_tasks.simulator.render import Image
 
 STEP_PX = 0.25
 

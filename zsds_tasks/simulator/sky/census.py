@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsds_tasks.simulator.configuration import SimulatorConfig
-from zsds_tasks.simulator.galaxies import Galaxies
-from zsds_tasks.simulator.scene import (
+from zsds_tasks.simulator.observing.schedule import Site
+from zsds_tasks.simulator.sky.galaxies import Galaxies
+from zsds_tasks.simulator.sky.scene import (
     bright_field,
     event_field,
     galaxy_field,
     star_field,
     tiles_in,
 )
-from zsds_tasks.simulator.schedule import Site
-from zsds_tasks.simulator.stars import Stars, planted_stars
-from zsds_tasks.simulator.transients import Events, event_mags, season_of
-from zsds_tasks.simulator.variables import Variability
+from zsds_tasks.simulator.sky.stars import Stars, planted_stars
+from zsds_tasks.simulator.sky.transients import Events, event_mags, season_of
+from zsds_tasks.simulator.sky.variables import Variability
 from zsds_tasks.simulator.world import Night
 from zsds_tasks.sky.tangent import separation_deg
 from zsds_tasks.survey.nights import mjd

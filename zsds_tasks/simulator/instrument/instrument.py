@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from zsds_tasks.declarations import Declaration
-from zsds_tasks.simulator.cosmic_rays import CosmicRayConfig
-from zsds_tasks.simulator.detector import Ccd, DetectorConfig, build_ccd
 from zsds_tasks.simulator.effects import Effects
-from zsds_tasks.simulator.optics import Optics, OpticsConfig
-from zsds_tasks.simulator.psf import PsfConfig
-from zsds_tasks.simulator.reflections import ReflectionConfig
-from zsds_tasks.simulator.throughput import ThroughputConfig
+from zsds_tasks.simulator.instrument.cosmic_rays import CosmicRayConfig
+from zsds_tasks.simulator.instrument.detector import Ccd, DetectorConfig, build_ccd
+from zsds_tasks.simulator.instrument.optics import Optics, OpticsConfig
+from zsds_tasks.simulator.instrument.psf import PsfConfig
+from zsds_tasks.simulator.instrument.reflections import ReflectionConfig
+from zsds_tasks.simulator.instrument.throughput import ThroughputConfig
 from zsds_tasks.survey.camera import Camera
 
 CCDS_KEPT = 2  # built CCDs kept in memory: all of a small camera, 300 MB of a large one

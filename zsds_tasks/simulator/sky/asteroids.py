@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from zsds_tasks.declarations import Declaration
-from zsds_tasks.simulator.identities import Family, object_ids
 from zsds_tasks.simulator.products import Exposure
 from zsds_tasks.simulator.randomness import generator
+from zsds_tasks.simulator.sky.identities import Family, object_ids
 from zsds_tasks.sky import ephemeris, healpix, horizon
 from zsds_tasks.sky.ephemeris import Ephemeris, Orbits
 from zsds_tasks.sky.horizon import Observer

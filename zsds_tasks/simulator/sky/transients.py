@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from zsds_tasks.declarations import Declaration
-from zsds_tasks.simulator.galaxies import Galaxies
-from zsds_tasks.simulator.identities import Family, object_ids
 from zsds_tasks.simulator.randomness import generator
-from zsds_tasks.simulator.stars import BANDS, uniform_in
+from zsds_tasks.simulator.sky.galaxies import Galaxies
+from zsds_tasks.simulator.sky.identities import Family, object_ids
+from zsds_tasks.simulator.sky.stars import BANDS, uniform_in
 from zsds_tasks.sky import healpix
 
 Floats = NDArray[np.float64]

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from zsds_tasks.simulator.asteroids import Asteroids
-from zsds_tasks.simulator.census import Census
-from zsds_tasks.simulator.identities import RUNNING_BITS, Family, family_of
 from zsds_tasks.simulator.randomness import generator
-from zsds_tasks.simulator.stars import BANDS
+from zsds_tasks.simulator.sky.asteroids import Asteroids
+from zsds_tasks.simulator.sky.census import Census
+from zsds_tasks.simulator.sky.identities import RUNNING_BITS, Family, family_of
+from zsds_tasks.simulator.sky.stars import BANDS
 from zsds_tasks.sky import ephemeris, healpix
 from zsds_tasks.sky.horizon import Observer
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.polynomial import legendre
 
-from zsds_tasks.simulator import readout
-from zsds_tasks.simulator.artefacts import Artefact
-from zsds_tasks.simulator.cosmic_rays import add_tracks, draw_tracks
-from zsds_tasks.simulator.detector import BAD_KINDS, BiasPattern, Ccd
-from zsds_tasks.simulator.drawing import draw_light
-from zsds_tasks.simulator.instrument import Instrument
-from zsds_tasks.simulator.optics import quadrant_origin
+from zsds_tasks.simulator.instrument import readout
+from zsds_tasks.simulator.instrument.cosmic_rays import add_tracks, draw_tracks
+from zsds_tasks.simulator.instrument.detector import BAD_KINDS, BiasPattern, Ccd
+from zsds_tasks.simulator.instrument.drawing import draw_light
+from zsds_tasks.simulator.instrument.instrument import Instrument
+from zsds_tasks.simulator.instrument.optics import quadrant_origin
+from zsds_tasks.simulator.instrument.readout import Counts
+from zsds_tasks.simulator.instrument.render import Image
 from zsds_tasks.simulator.products import Exposure, Floats, Scene
 from zsds_tasks.simulator.randomness import generator
-from zsds_tasks.simulator.readout import Counts
-from zsds_tasks.simulator.render import Image
+from zsds_tasks.simulator.truth.artefacts import Artefact
 from zsds_tasks.survey.camera import Quadrant
 
 BLOCK_ROWS = 70  # of noise at a time: a few megabytes, in cache

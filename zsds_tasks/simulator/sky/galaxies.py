@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from zsds_tasks.declarations import Declaration
-from zsds_tasks.simulator.identities import Family, object_ids
 from zsds_tasks.simulator.products import Profile
 from zsds_tasks.simulator.randomness import generator
-from zsds_tasks.simulator.stars import BANDS, uniform_in
+from zsds_tasks.simulator.sky.identities import Family, object_ids
+from zsds_tasks.simulator.sky.stars import BANDS, uniform_in
 from zsds_tasks.sky import healpix
 
 Floats = NDArray[np.float64]

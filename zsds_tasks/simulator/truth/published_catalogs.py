@@ -9,9 +9,9 @@ from pathlib import Path
 from zsds_tasks.errors import NothingToDoError
 from zsds_tasks.lakehouse.catalogs import write_catalog
 from zsds_tasks.settings import Settings
-from zsds_tasks.simulator.asteroids import population
-from zsds_tasks.simulator.census import night_census, night_fields, night_middle
-from zsds_tasks.simulator.reference_catalogs import gaia_table, orbit_table, ps1_table
+from zsds_tasks.simulator.sky.asteroids import population
+from zsds_tasks.simulator.sky.census import night_census, night_fields, night_middle
+from zsds_tasks.simulator.truth.reference_catalogs import gaia_table, orbit_table, ps1_table
 from zsds_tasks.simulator.world import Night
 
 GAIA, PS1, ASTEROIDS = "gaia", "ps1", "asteroids"

@@ -12,7 +12,7 @@ from pydantic import Field
 from zsds_tasks.declarations import Declaration
 from zsds_tasks.simulator.effects import Effects
 from zsds_tasks.simulator.products import Exposure, Kind, Profile, Sources
-from zsds_tasks.simulator.stars import BANDS
+from zsds_tasks.simulator.sky.stars import BANDS
 from zsds_tasks.sky import tangent
 
 Floats = NDArray[np.float64]

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from zsds_tasks.simulator.asteroids import Asteroids
-from zsds_tasks.simulator.census import Census, night_census
 from zsds_tasks.simulator.configuration import SimulatorConfig
-from zsds_tasks.simulator.identities import Family, family_of
 from zsds_tasks.simulator.products import Kind
-from zsds_tasks.simulator.stars import BANDS
-from zsds_tasks.simulator.variables import VariableClass
+from zsds_tasks.simulator.sky.asteroids import Asteroids
+from zsds_tasks.simulator.sky.census import Census, night_census
+from zsds_tasks.simulator.sky.identities import Family, family_of
+from zsds_tasks.simulator.sky.stars import BANDS
+from zsds_tasks.simulator.sky.variables import VariableClass
 from zsds_tasks.simulator.world import Night
 
 PLACE = ("ra", "dec", "pmra", "pmdec", "parallax")

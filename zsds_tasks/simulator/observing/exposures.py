@@ -10,17 +10,17 @@ import numpy as np
 from pydantic import Field
 
 from zsds_tasks.declarations import Declaration
-from zsds_tasks.simulator.conditions import (
+from zsds_tasks.simulator.effects import Effects
+from zsds_tasks.simulator.observing.conditions import (
     ConditionsConfig,
     NightWeather,
     SkyGeometry,
     moon_separation,
     sky_brightness,
 )
-from zsds_tasks.simulator.effects import Effects
+from zsds_tasks.simulator.observing.schedule import Plan, ScheduleConfig, Site
 from zsds_tasks.simulator.products import Exposure, Weather
 from zsds_tasks.simulator.randomness import generator
-from zsds_tasks.simulator.schedule import Plan, ScheduleConfig, Site
 from zsds_tasks.sky import horizon
 from zsds_tasks.survey.identifiers import ExposureId
 from zsds_tasks.survey.nights import ObservingNight, mjd

@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import Field
 
 from zsds_tasks.declarations import Declaration
-from zsds_tasks.simulator.identities import Family, object_ids
 from zsds_tasks.simulator.products import Exposure, Trail
 from zsds_tasks.simulator.randomness import generator
+from zsds_tasks.simulator.sky.identities import Family, object_ids
 from zsds_tasks.survey.camera import Camera
 
 Positive = Annotated[float, Field(gt=0)]

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pydantic import Field as Key
 
 from zsds_tasks.declarations import Declaration
-from zsds_tasks.simulator.galaxy_model import GalaxyModelConfig, SightLine, galactic, proper_motions
-from zsds_tasks.simulator.identities import Family, object_ids
 from zsds_tasks.simulator.randomness import generator
+from zsds_tasks.simulator.sky.galaxy_model import GalaxyModelConfig, SightLine, galactic, proper_motions
+from zsds_tasks.simulator.sky.identities import Family, object_ids
 from zsds_tasks.sky import healpix
 from zsds_tasks.sky.tangent import deproject
 from zsds_tasks.survey.camera import Camera

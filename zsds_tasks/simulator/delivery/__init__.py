@@ -1,0 +1,1 @@
+"""Pixels to raw files, and files to the incoming folder, faults included."""

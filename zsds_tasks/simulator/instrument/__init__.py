@@ -1,0 +1,1 @@
+"""Telescope and camera: light to pixels, and everything a detector does to them."""

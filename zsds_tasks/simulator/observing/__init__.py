@@ -1,0 +1,1 @@
+"""When and where the telescope looks, and under which skies."""

@@ -1,0 +1,1 @@
+"""What was planted, as tables, and the reference catalogues of the same sky."""
