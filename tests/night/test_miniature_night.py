@@ -130,6 +130,18 @@ print(len(lsdb.open_catalog(f"{root}/hats/raw_quadrants/{version}").compute()),
     assert counts == {observatory.lakehouse.table("raw_quadrants").count()}
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/lakehouse.md"])
+def test_the_examples_of_the_documentation_run(observatory, page):
+    blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / page).read_text(), flags=re.DOTALL)
+    assert blocks
+    script = "\n".join(blocks).replace("var/zsds", observatory.settings.root_uri)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=observatory.environment, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def test_a_backfill_of_both_nights_changes_nothing_that_was_right(observatory):
     before = observatory.state()
     observatory.zsds(

@@ -96,10 +96,8 @@ def doctor() -> None:
 
 def airflow(context: typer.Context) -> None:
     """Run Airflow's own command line on this installation, e.g. `zsds airflow backfill create --help`."""
-    import subprocess
-    import sys
-
     from zsds_tasks.errors import NothingToDoError
+    from zsds_tasks.operations.airflow_cli import run_airflow
     from zsds_tasks.operations.installation import Installation
     from zsds_tasks.operations.stack import Stack
     from zsds_tasks.settings import load_settings
@@ -107,6 +105,4 @@ def airflow(context: typer.Context) -> None:
     stack = Stack(Installation(load_settings()))
     if not stack.is_up:
         raise NothingToDoError("Airflow is not running", remedy="start it with `make up`")
-    command = [sys.executable, "-m", "airflow", *context.args]
-    done = subprocess.run(command, env=stack.environment(), check=False)
-    raise typer.Exit(done.returncode)
+    raise typer.Exit(run_airflow(context.args, stack.environment()))
