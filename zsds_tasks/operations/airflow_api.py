@@ -12,6 +12,8 @@ from zsds_tasks.errors import TransientError
 
 HEALTHY_PARTS = ("scheduler", "dag_processor", "triggerer")
 FINAL_STATES = ("success", "failed")
+ATTEMPTS = 6
+PAUSE_S = 2.0
 
 
 class AirflowApi:
@@ -127,12 +129,25 @@ class AirflowApi:
         return _require_ok(answer)
 
     def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
-        try:
-            return self._client.request(method, path, **content)
-        except httpx.TransportError as error:
-            raise TransientError(
-                f"no answer: {error}", subject=self.url + path, remedy="see the logs of `make up`, run again"
-            ) from error
+        """Ask until there is an answer: on SQLite a request may meet a locked database (500) now and then.
+
+        Every request of ours may be repeated: what is there already answers 409, and callers expect that.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                answer = self._client.request(method, path, **content)
+            except httpx.TransportError as error:
+                if attempt == ATTEMPTS:
+                    raise TransientError(
+                        f"no answer: {error}",
+                        subject=self.url + path,
+                        remedy="see the logs of `make up`, run again",
+                    ) from error
+            else:
+                if not answer.is_server_error or attempt == ATTEMPTS:
+                    return answer
+            time.sleep(PAUSE_S)
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def _require_ok(answer: httpx.Response) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from zsds_tasks.settings import REPOSITORY, Settings
 LOOPBACK = "127.0.0.1"
 FIRST_PORT, LAST_PORT = 8080, 8180
 ADMIN = "admin"
-SQLITE_PATIENCE_S = 60
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,6 @@ class Installation:
             "NO_PROXY": direct,
             "no_proxy": direct,
             "AIRFLOW_HOME": str(home),
-            # Four parts, their tasks and the command line write to one SQLite file: each waits for its turn.
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout={SQLITE_PATIENCE_S}",
             "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
