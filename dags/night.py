@@ -1,4 +1,4 @@
-"""After each observing night: take in what is left, assess, check, publish, report. Backfills run this."""
+"""After each observing night: take in, assess, calibrate, check, publish, report. Backfills run this."""
 
 from __future__ import annotations
 
@@ -42,6 +42,20 @@ def assess_raw() -> dict[str, object]:
 
 @task
 @step
+def build_masters() -> dict[str, object]:
+    """Build the night's master biases, flats and bad-pixel masks; a refused one says why in its row."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import calibration
+
+    settings = load_settings()
+    return calibration.build_masters(
+        open_lakehouse(settings), settings, night_of_this_run(), pendulum.now("UTC")
+    ).as_dict()
+
+
+@task
+@step
 def check_tables() -> dict[str, object]:
     """Run the expectation suites on the night's rows."""
     from zsds_tasks.lakehouse import open_lakehouse
@@ -66,12 +80,15 @@ def score_against_truth() -> dict[str, object]:
     """Compare a simulated night with what was planted; skip a real one."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
-    from zsds_tasks.simulator import score
+    from zsds_tasks.simulator import score, score_calibration
     from zsds_tasks.survey.nights import ObservingNight
 
     settings = load_settings()
     night = ObservingNight.parse(night_of_this_run())
-    return score.score_raw(open_lakehouse(settings), settings.truth_folder, night).for_report()
+    lakehouse, truth = open_lakehouse(settings), settings.truth_folder
+    report = score.score_raw(lakehouse, truth, night).for_report()
+    masters = score_calibration.score_calibration(lakehouse, truth, night)
+    return score_calibration.with_masters(report, masters)
 
 
 @task(trigger_rule="all_done")
@@ -103,8 +120,8 @@ def write_report(score: dict[str, object] | None) -> str:
 )
 def night() -> None:
     """One observing night."""
-    assessed, checked, scored = assess_raw(), check_tables(), score_against_truth()
-    ingest_remaining() >> assessed >> [checked, scored]
+    built, checked, scored = build_masters(), check_tables(), score_against_truth()
+    ingest_remaining() >> assess_raw() >> built >> [checked, scored]
     checked >> [publish_catalogs(), write_report(scored)]
 
 

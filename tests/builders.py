@@ -63,7 +63,7 @@ def tiny_include(folder: Path) -> Path:
     include = folder / "include"
     for part in ("config/cameras", "config/survey", "config/headers", "schemas"):
         shutil.copytree(REPOSITORY / "include" / part, include / part)
-    for stage in ("raw", "quality"):
+    for stage in ("raw", "quality", "calibration"):
         shutil.copy(REPOSITORY / "include" / "config" / f"{stage}.yaml", include / "config")
     (include / "config" / "cameras" / "tiny.yaml").write_text(TINY_CAMERA, encoding="utf-8")
     return include
@@ -108,8 +108,9 @@ class FrameBuilder:
         hdus: slice | None = None,
         checksum: bool = True,
         plain: bool = False,
+        signal: float | None = None,
     ) -> tuple[str, bytes]:
-        """Return name and bytes of one file.
+        """Return name and bytes of one file; `signal` is the light in DN, by default 100 on sky and else 0.
 
         `changes` edits primary keywords after everything is consistent (None removes one), `quadrant_changes`
         those of the second image; `shape` is that of the second image; `hdus` keeps some HDUs.
@@ -133,7 +134,8 @@ class FrameBuilder:
             size = shape if shape and second else (self.camera.quadrant.ny, self.camera.quadrant.nx)
             level = 1000.0 + 10.0 * quadrant.qid
             sigma = quadrant.detector.read_noise / quadrant.detector.gain
-            image = self._image(random.normal(level + 100.0 * is_sky, 2 * sigma, size), plain=plain)
+            light = 100.0 * is_sky if signal is None else signal
+            image = self._image(random.normal(level + light, 2 * sigma, size), plain=plain)
             own = self._detector(quadrant)
             self._write(image.header, own, ("quadrant",), (quadrant_changes or {}) if second else {})
             images.append(image)

@@ -13,6 +13,7 @@ SNAPSHOT = {
     "ingest": ["ingest_raw"],
     "night": [
         "assess_raw",
+        "build_masters",
         "check_tables",
         "ingest_remaining",
         "publish_catalogs",
@@ -72,6 +73,8 @@ def test_every_task_retries_has_a_declared_pool_and_is_not_mapped(parsed):
 def test_the_night_publishes_only_after_its_checks_and_always_reports(parsed):
     tasks = dags_of(parsed)["night"]["tasks"]
     assert tasks["ingest_remaining"]["downstream"] == ["assess_raw"]
+    assert tasks["assess_raw"]["downstream"] == ["build_masters"]
+    assert tasks["build_masters"]["downstream"] == ["check_tables", "score_against_truth"]
     assert "publish_catalogs" in tasks["check_tables"]["downstream"]
     assert "write_report" in tasks["check_tables"]["downstream"]
     assert tasks["write_report"]["trigger_rule"] == "all_done"

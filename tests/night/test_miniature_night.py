@@ -25,7 +25,7 @@ from zsds_tasks.settings import REPOSITORY, Settings
 
 pytestmark = [pytest.mark.night, pytest.mark.timeout(600)]
 NIGHTS = ("20251012", "20251013")
-TABLES = ("raw_exposures", "raw_quadrants", "raw_quality", "quarantine")
+TABLES = ("raw_exposures", "raw_quadrants", "raw_quality", "master_frames", "quarantine")
 
 
 class Observatory:
@@ -35,7 +35,7 @@ class Observatory:
         var, include = folder / "var", folder / "include"
         shutil.copytree(REPOSITORY / "include", include)
         simulator = yaml.safe_load((include / "config" / "simulator.yaml").read_text())
-        simulator["schedule"] |= {"bias_frames": 3, "flats_per_led": 1, "short_flats_per_led": 0}
+        simulator["schedule"] |= {"bias_frames": 8, "flats_per_led": 2, "short_flats_per_led": 0}
         (include / "config" / "simulator.yaml").write_text(yaml.safe_dump(simulator))
         self.settings = Settings(var=var, include=include)
         keep = {n: v for n, v in os.environ.items() if not n.startswith(("ZSDS_", "AIRFLOW_", "RAY_"))}

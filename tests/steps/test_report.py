@@ -91,6 +91,7 @@ def test_every_section_is_there(reported):
         "focal-plane",
         "sky",
         "trends",
+        "masters",
         "incomplete",
         "quarantine",
         "checks",

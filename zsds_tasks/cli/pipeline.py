@@ -1,4 +1,4 @@
-"""The steps of a night by hand: ingest, assess, check, publish, score, report."""
+"""The steps of a night by hand: ingest, assess, masters, check, publish, score, report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Night = Annotated[str, typer.Argument(help="Observing night, YYYYMMDD.")]
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (ingest, assess, check, publish, score, report, tidy):
+    for command in (ingest, assess, masters, check, publish, score, report, tidy):
         app.command()(command)
 
 
@@ -51,6 +51,24 @@ def assess(night: Night) -> None:
     show_facts(f"quick-look of {night}", summary.as_dict())
 
 
+def masters(night: Night) -> None:
+    """Build what a night's calibration masters are missing: biases, flats, bad-pixel masks."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import calibration
+
+    settings = load_settings()
+    with live_line() as tell:
+        summary = calibration.build_masters(
+            open_lakehouse(settings),
+            settings,
+            _checked(night),
+            dt.datetime.now(dt.UTC),
+            progress=lambda what, done, total: tell(f"masters: {done} of {total} {what}"),
+        )
+    show_facts(f"masters of {night}", summary.as_dict())
+
+
 def check(night: Night) -> None:
     """Run every table's expectations on the rows of a night; a failed critical one exits with 4."""
     from zsds_tasks.lakehouse import open_lakehouse
@@ -80,17 +98,21 @@ def score(night: Night) -> None:
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
     from zsds_tasks.simulator.score import score_raw
+    from zsds_tasks.simulator.score_calibration import is_met, score_calibration
     from zsds_tasks.survey.nights import ObservingNight
 
-    found = score_raw(open_lakehouse(), load_settings().truth_folder, ObservingNight.parse(night))
+    lakehouse, truth, this = open_lakehouse(), load_settings().truth_folder, ObservingNight.parse(night)
+    found, calibrated = score_raw(lakehouse, truth, this), score_calibration(lakehouse, truth, this)
+    measures = [*found.measures(), *calibrated]
     show_rows(
         f"score of {night}",
         ("measure", "value", "target", "ok", ""),
-        [(m.measure, m.value, m.target, "yes" if m.ok else "NO", m.sentence) for m in found.measures()],
+        [(m.measure, m.value, m.target, "yes" if m.ok else "NO", m.sentence) for m in measures],
     )
     if not found.is_perfect:
         mistakes = found.mistakes.to_pylist()
         show_rows("mistakes", found.mistakes.column_names, [list(row.values()) for row in mistakes])
+    if not (found.is_perfect and is_met(calibrated)):
         raise typer.Exit(4)
 
 

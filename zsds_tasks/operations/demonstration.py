@@ -25,6 +25,7 @@ from zsds_tasks.operations.summary import MEBIBYTE, summary_lines
 from zsds_tasks.settings import Settings
 from zsds_tasks.simulator.night import simulate_night
 from zsds_tasks.simulator.score import score_raw
+from zsds_tasks.simulator.score_calibration import score_calibration
 from zsds_tasks.steps.incoming import IncomingConfig, look
 from zsds_tasks.steps.report import night_summary
 from zsds_tasks.steps.report.build import PAGE
@@ -260,15 +261,18 @@ def _outcome(
     refused = lakehouse.table("quarantine")
     rows = refused.read(where={"night": str(night)}).to_pylist() if refused.exists() else []
     score = score_raw(lakehouse, settings.truth_folder, night)
+    masters = score_calibration(lakehouse, settings.truth_folder, night)
+    met = sum(measure.ok for measure in masters)
     facts = summary_lines(night_summary(lakehouse, str(night))) | {
         "against truth": score.for_report()["sentence"],
+        "masters": f"{met} of {len(masters)} measures of the calibration masters reach their targets",
         "disk used": f"{folder_size(settings.var) / MEBIBYTE:.0f} MiB under {settings.var}",
         "time": f"{seconds:.0f} s, of which the camera took {camera.seconds:.0f} s",
         "Airflow's run": state,
     }
     return Outcome(
         night=night,
-        ok=state == "success" and score.is_perfect,
+        ok=state == "success" and score.is_perfect and met == len(masters),
         facts=facts,
         quarantined=[(row["filename"], f"{row['code']}: {row['reason']}") for row in rows],
         report=lakehouse.storage.uri(report_path(str(night), PAGE)),

@@ -21,6 +21,8 @@ from zsds_tasks.simulator.production import FileTask, MadeFile, Recipe, Stage, m
 from zsds_tasks.simulator.truth.artefacts import defect_table
 from zsds_tasks.simulator.truth.objects import night_objects
 from zsds_tasks.simulator.truth.published_catalogs import write_reference_catalogs
+from zsds_tasks.simulator.truth.recipe import TABLE as RECIPE
+from zsds_tasks.simulator.truth.recipe import recipe_table
 from zsds_tasks.simulator.truth.tables import exposure_table, quadrant_table, write_truth
 from zsds_tasks.survey.nights import ObservingNight
 
@@ -131,7 +133,7 @@ def simulate_night(
         courier.finish(patience_s)
     finally:
         shutil.rmtree(spool, ignore_errors=True)
-    _write_truth(settings, stage, night, made, courier)
+    _write_truth(settings, stage, recipe, made, courier)
     catalogs = write_reference_catalogs(stage.night, _catalogs_folder(settings), settings)
     return NightSummary(
         night=night,
@@ -163,7 +165,7 @@ def _plan(
 
 
 def _write_truth(
-    settings: Settings, stage: Stage, night: ObservingNight, made: list[MadeFile], courier: Courier
+    settings: Settings, stage: Stage, recipe: Recipe, made: list[MadeFile], courier: Courier
 ) -> None:
     survey, camera, exposures = stage.world.site.survey, stage.instrument.camera, stage.night.exposures
     science = [survey.is_science(e.imgtypecode, e.programid) for e in exposures]
@@ -174,10 +176,11 @@ def _write_truth(
         "detections": pa.concat_tables([m.detections for m in made]),
         "artefacts": pa.concat_tables([m.artefacts for m in made]),
         "deliveries": delivery_table(courier.deliveries),
+        RECIPE: recipe_table(recipe.camera, recipe.seed, recipe.without),
     }
     if stage.world.config.effects.bad_pixels:
         tables["defects"] = defect_table(camera, stage.world.config.instrument.detector, stage.world.seed)
-    write_truth(settings.truth_folder, night, tables)
+    write_truth(settings.truth_folder, recipe.night, tables)
 
 
 def _catalogs_folder(settings: Settings) -> Path:

@@ -10,13 +10,14 @@ import numpy as np
 
 from zsds_tasks.lakehouse import Lakehouse, paths
 from zsds_tasks.settings import Settings
+from zsds_tasks.steps.report.calibration import master_maps, masters_png
 from zsds_tasks.steps.report.coverage import coverage_png
 from zsds_tasks.steps.report.focal_plane import choose_exposure, focal_plane_png, read_mosaic
 from zsds_tasks.steps.report.gather import NightFacts, baseline, earlier_nights, gather
 from zsds_tasks.steps.report.page import Picture, render
 from zsds_tasks.survey.nights import utc
 
-PAGE, FOCAL_PLANE, COVERAGE = "index.html", "focal-plane.png", "coverage.png"
+PAGE, FOCAL_PLANE, COVERAGE, MASTERS = "index.html", "focal-plane.png", "coverage.png", "masters.png"
 
 
 def build_report(
@@ -27,7 +28,7 @@ def build_report(
     now: dt.datetime,
     score: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write the report of a night: one self-contained page, and its two pictures beside it.
+    """Write the report of a night: one self-contained page, and its pictures beside it.
 
     Parameters
     ----------
@@ -60,10 +61,15 @@ def build_report(
     ]
     picture = _focal_plane(lakehouse, facts)
     sky = coverage_png(facts) if len(facts.science) else None
-    for file, data in ((FOCAL_PLANE, picture.png if picture else None), (COVERAGE, sky)):
+    maps = master_maps(lakehouse, facts)
+    masters = masters_png(maps) if maps else None
+    files = ((FOCAL_PLANE, picture.png if picture else None), (COVERAGE, sky), (MASTERS, masters))
+    for file, data in files:
         if data is not None:
             lakehouse.storage.put_bytes_atomically(data, paths.report(name, file))
-    html = render(facts, picture=picture, sky=sky, earlier=earlier, score=score, now=utc(now))
+    html = render(
+        facts, picture=picture, sky=sky, masters=masters, earlier=earlier, score=score, now=utc(now)
+    )
     place = paths.report(name, PAGE)
     lakehouse.storage.put_bytes_atomically(html.encode(), place)
     return place

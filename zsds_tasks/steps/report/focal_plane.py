@@ -98,7 +98,7 @@ def read_mosaic(lakehouse: Lakehouse, facts: NightFacts, expid: int) -> Mosaic:
             with _opened(lakehouse.storage.read_bytes(str(file))) as hdus:
                 for row in records(channels):
                     binned = _binned(hdus, int(row.hdu), binning) * float(row.gain)
-                    _place(canvas, binned, camera, camera.quadrants[int(row.rcid)], binning)
+                    place_quadrant(canvas, binned, camera, camera.quadrants[int(row.rcid)], binning)
                     del hdus[int(row.hdu)].data
         except SPOILT:
             missing.append(int(channels["ccdid"].iloc[0]))
@@ -124,10 +124,10 @@ def _binned(hdus: fits.HDUList, hdu: int, binning: int) -> NDArray[np.float32]:
     return blocks.mean(axis=(1, 3), dtype=np.float32) - np.float32(level)
 
 
-def _place(
+def place_quadrant(
     canvas: NDArray[np.float32], image: NDArray[np.float32], camera: Camera, quadrant: Quadrant, binning: int
 ) -> None:
-    """Write a quadrant into the canvas; rows run north to south, columns east to west."""
+    """Write a binned quadrant into a canvas of the camera's whole field: north up, east left."""
     sign_x, sign_y = camera.axis_signs
     upright = image[:: -1 if sign_y > 0 else 1, :: -1 if sign_x > 0 else 1]
     step = binning * camera.mosaic.pixel_scale_arcsec

@@ -45,6 +45,8 @@ class NightFacts:
     quality: pd.DataFrame
     quarantine: pd.DataFrame
     checks: pd.DataFrame
+    masters: pd.DataFrame
+    """master_frames: calibration masters, accepted and refused."""
     versions: dict[str, int]
     """Versions of the tables read."""
 
@@ -122,6 +124,7 @@ def gather(lakehouse: Lakehouse, night: str, *, camera: str | None = None) -> Ni
         ("raw_quality", None),
         ("quarantine", None),
         ("check_results", None),
+        ("master_frames", None),
     ):
         table = lakehouse.table(name)
         version = table.version()
@@ -149,6 +152,7 @@ def gather(lakehouse: Lakehouse, night: str, *, camera: str | None = None) -> Ni
         quality=frames["raw_quality"].sort_values(["obsjd", "rcid"], ignore_index=True),
         quarantine=frames["quarantine"].sort_values(["refused_at", "filename"], ignore_index=True),
         checks=frames["check_results"],
+        masters=frames["master_frames"],
         versions=versions,
     )
 

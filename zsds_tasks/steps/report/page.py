@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from zsds_tasks.products.pages import nothing, page, section
-from zsds_tasks.steps.report import listings, trends
+from zsds_tasks.steps.report import calibration, listings, trends
 from zsds_tasks.steps.report.coverage import FILTER_COLOURS
 from zsds_tasks.steps.report.gather import NightFacts, summarise
 from zsds_tasks.steps.report.timeline import colour, timeline
@@ -35,6 +35,7 @@ def render(
     *,
     picture: Picture | None,
     sky: bytes | None,
+    masters: bytes | None,
     earlier: Sequence[Mapping[str, Any]],
     score: Mapping[str, Any] | None,
     now: dt.datetime,
@@ -48,6 +49,8 @@ def render(
         Focal plane of one exposure.
     sky : bytes, optional
         PNG of the sky coverage.
+    masters : bytes, optional
+        PNG of calibration masters on the focal plane.
     earlier : sequence of Mapping
         Key numbers of earlier nights, newest first.
     score : Mapping, optional
@@ -70,6 +73,7 @@ def render(
         _picture(facts, picture),
         _coverage(facts, sky),
         _trends(facts),
+        calibration.masters(facts, masters),
         listings.incomplete(facts),
         listings.quarantine(facts),
         listings.checks(facts),
