@@ -14,9 +14,9 @@ from zsds_tasks.settings import REPOSITORY, Settings
 from zsds_tasks.steps.report.coverage import coverage_png, visits
 from zsds_tasks.steps.report.drawing import Axis, hour_ticks, nice_ticks, padded
 from zsds_tasks.steps.report.focal_plane import (
-    _place,
     choose_exposure,
     focal_plane_png,
+    place_quadrant,
     read_mosaic,
     stretched,
 )
@@ -63,7 +63,7 @@ def test_a_pixel_lands_where_the_camera_says(name):
     for quadrant in camera.quadrants:
         image = np.zeros((camera.quadrant.ny // binning, camera.quadrant.nx // binning), np.float32)
         image[10, 20] = 1 + quadrant.rcid
-        _place(canvas, image, camera, quadrant, binning)
+        place_quadrant(canvas, image, camera, quadrant, binning)
     for quadrant in camera.quadrants:
         row, column = (int(n[0]) for n in np.nonzero(canvas == 1 + quadrant.rcid))
         x, y = (binning * (n + 0.5) + 0.5 for n in (20, 10))
