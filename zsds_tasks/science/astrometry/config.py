@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from zsds_tasks.declarations import Declaration
+from zsds_tasks.products.masks import UNUSABLE
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -57,7 +58,7 @@ class FitConfig(Declaration):
     )
     min_matches: Count = Field(6, description="fewer are no solution")
     unusable_flags: Annotated[int, Field(ge=0)] = Field(
-        6141, description="sources with any of these mask bits are left out (the unusable template)"
+        UNUSABLE, description="sources with any of these mask bits are left out (the unusable template)"
     )
 
 
