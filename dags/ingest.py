@@ -6,13 +6,13 @@ import pendulum
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
 
 from zsds_airflow.outcomes import RETRY_POLICY, step
-from zsds_airflow.rhythms import INGEST_POOL, incoming_raw
+from zsds_airflow.rhythms import INGEST_POOL, incoming_raw, raw_archived
 
 
-@task
+@task(outlets=[raw_archived()])
 @step
 def ingest_raw() -> dict[str, object]:
-    """Take in every complete file; skip when there is none."""
+    """Take in every complete file and wake the hot path; skip when there is none."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
     from zsds_tasks.steps import raw

@@ -1,4 +1,4 @@
-"""After each observing night: take in, assess, calibrate, check, publish, report. Backfills run this."""
+"""After each observing night: take in, assess, build masters, calibrate exposures, check, publish, report. Backfills run this."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pendulum
 from airflow.sdk import Param, dag, get_current_context, task
 
 from zsds_airflow.outcomes import RETRY_POLICY, step
-from zsds_airflow.rhythms import INGEST_POOL, PROCESSING_POOL, noon_utc_hour
+from zsds_airflow.rhythms import HOT_PATH_POOL, INGEST_POOL, PROCESSING_POOL, noon_utc_hour
 from zsds_airflow.timetables import ObservingNightTimetable
 
 
@@ -40,7 +40,7 @@ def assess_raw() -> dict[str, object]:
     return quality.assess_rest(open_lakehouse(settings), settings, night_of_this_run(), pendulum.now("UTC"))
 
 
-@task
+@task(pool=HOT_PATH_POOL)
 @step
 def build_masters() -> dict[str, object]:
     """Build the night's master biases, flats and bad-pixel masks; a refused one says why in its row."""
@@ -51,6 +51,21 @@ def build_masters() -> dict[str, object]:
     settings = load_settings()
     return calibration.build_masters(
         open_lakehouse(settings), settings, night_of_this_run(), pendulum.now("UTC")
+    ).as_dict()
+
+
+@task(pool=HOT_PATH_POOL)
+@step
+def process_exposures() -> dict[str, object]:
+    """Calibrate every exposure of the night that is not done yet; a channel that fails says why in its row."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import exposure
+
+    # The night is over: nobody waits for missing CCDs any more.
+    settings = load_settings().model_copy(update={"grace_minutes": 0.0})
+    return exposure.process_exposures(
+        open_lakehouse(settings), settings, pendulum.now("UTC"), night=night_of_this_run()
     ).as_dict()
 
 
@@ -120,8 +135,8 @@ def write_report(score: dict[str, object] | None) -> str:
 )
 def night() -> None:
     """One observing night."""
-    built, checked, scored = build_masters(), check_tables(), score_against_truth()
-    ingest_remaining() >> assess_raw() >> built >> [checked, scored]
+    processed, checked, scored = process_exposures(), check_tables(), score_against_truth()
+    ingest_remaining() >> assess_raw() >> build_masters() >> processed >> [checked, scored]
     checked >> [publish_catalogs(), write_report(scored)]
 
 

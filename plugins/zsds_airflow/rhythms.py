@@ -11,6 +11,7 @@ from zsds_tasks.survey.camera import load_camera
 # Declared with their slots in include/config/airflow/pools.json, from which an installation creates them.
 INGEST_POOL = "zsds_ingest"
 PROCESSING_POOL = "zsds_processing"
+HOT_PATH_POOL = "zsds_hot_path"
 
 
 def noon_utc_hour() -> int:
@@ -25,3 +26,8 @@ def incoming_raw() -> Asset:
         name="raw_files_arrived", trigger=RawFilesArrived(str(load_settings().incoming_folder))
     )
     return Asset("raw_incoming", watchers=[watcher])
+
+
+def raw_archived() -> Asset:
+    """Return the asset that ingest updates when it has taken something in: it wakes the hot path."""
+    return Asset("raw_archived")

@@ -1,9 +1,10 @@
-"""Decode Rice-compressed tiles of 16-bit images, never reading beyond the bytes that are there.
+"""Decode Rice-compressed tiles of 16- and 32-bit integers, never reading beyond the bytes that are there.
 
 The code (R. Rice, P.-S. Yeh and W. Miller 1993; FITS Standard 4.0, section 10.4.1) stores the first pixel as
-it is, then blocks of differences to the pixel before. Each block begins with four bits k + 1: the low k bits
-of its differences follow as they are, after the high ones in unary; 0 means that all are zero, 15 that each
-is stored as it is. Differences are mapped to unsigned numbers: 0, -1, 1, -2, ... become 0, 1, 2, 3, ...
+it is, then blocks of differences to the pixel before. Each block begins with k + 1 in four bits (five for
+32-bit pixels): the low k bits of its differences follow as they are, after the high ones in unary; 0 means
+that all are zero, 15 (26) that each is stored as it is. Differences are mapped to unsigned numbers:
+0, -1, 1, -2, ... become 0, 1, 2, 3, ...
 """
 
 from __future__ import annotations
@@ -12,33 +13,93 @@ import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
 
-K_BITS = 4
-VERBATIM = 14  # k of a block stored as it is
-WIDTH = 16
 MASK = 0xFFFF
 INTACT = -1
+SHORT, LONG = 16, 32
+"""Bits of a pixel."""
 
 _BYTES = types.Array(types.uint8, 1, "C", readonly=True)
 _PLACES = types.int64[::1]
+_HELD = types.Tuple((types.int64, types.uint64, types.int64))
+_U = np.uint64
+_ONES = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+_LEADING_ZEROS = np.array([8 - n.bit_length() for n in range(256)], np.int64)
 
 
-@njit(inline="always")
-def _fill(data: NDArray[np.uint8], position: int, end: int, held: int, n_held: int) -> tuple[int, int, int]:
-    """Take bytes in until 41 to 48 bits are held, right-aligned, or none are left."""
-    while n_held <= 40 and position < end:
-        held = (held << 8) | data[position]
+@njit(types.uint64(_BYTES, types.int64), cache=True, nogil=True)
+def _word(data: NDArray[np.uint8], position: int) -> int:
+    """Return eight bytes as a big-endian number."""
+    at = _U(position)  # an index without a sign: the compiler makes one load of this
+    return (
+        (_U(data[at]) << _U(56)) | (_U(data[at + _U(1)]) << _U(48)) | (_U(data[at + _U(2)]) << _U(40))
+        | (_U(data[at + _U(3)]) << _U(32)) | (_U(data[at + _U(4)]) << _U(24))
+        | (_U(data[at + _U(5)]) << _U(16)) | (_U(data[at + _U(6)]) << _U(8)) | _U(data[at + _U(7)])
+    )  # fmt: skip
+
+
+@njit(_HELD(_BYTES, types.int64, types.int64, types.uint64, types.int64), cache=True, nogil=True)
+def _last_bytes(
+    data: NDArray[np.uint8], position: int, end: int, held: int, n_held: int
+) -> tuple[int, int, int]:
+    """Take bytes in until 56 bits or more are held or none are left, where `_word` would read too far."""
+    while n_held <= 56 and position < end:
+        held |= _U(data[position]) << _U(56 - n_held)
         position += 1
         n_held += 8
     return position, held, n_held
 
 
+@njit(_HELD(_BYTES, types.int64, types.int64, types.uint64, types.int64), cache=True, nogil=True)
+def _fill(data: NDArray[np.uint8], position: int, end: int, held: int, n_held: int) -> tuple[int, int, int]:
+    """Take bytes in until 56 bits or more are held, left-aligned, or none are left.
+
+    Below the bits that count, `held` may have some that will come again: they are the same.
+    """
+    if position + 8 <= end:
+        held |= _word(data, position) >> _U(n_held)
+        return position + ((63 - n_held) >> 3), held, n_held | 56
+    return _last_bytes(data, position, end, held, n_held)
+
+
 @njit(
-    types.int64(_BYTES, types.int64, types.int64, types.int64, types.int64, types.uint16[::1]),
+    types.Tuple((types.int64, types.int64, types.uint64, types.int64))(
+        _BYTES, types.int64, types.int64, types.uint64, types.int64
+    ),
     cache=True,
     nogil=True,
 )
-def decode_tile(  # noqa: C901 - one loop over a bit stream, in the order of the format
-    data: NDArray[np.uint8], start: int, end: int, count: int, block: int, out: NDArray[np.uint16]
+def _long_run(
+    data: NDArray[np.uint8], position: int, end: int, held: int, n_held: int
+) -> tuple[int, int, int, int]:
+    """Take in a unary number of eight or more and the one that ends it; -1 if the bytes end before."""
+    zeros = np.int64(0)
+    while True:
+        counted = held & ~(_ONES >> _U(n_held)) if n_held < 64 else held
+        if counted != _U(0):
+            break
+        zeros += n_held
+        position, held, n_held = _fill(data, position, end, _U(0), 0)
+        if n_held == 0:
+            return np.int64(-1), position, held, n_held
+    while counted >> _U(63) == _U(0):
+        counted <<= _U(1)
+        held <<= _U(1)
+        n_held -= 1
+        zeros += 1
+    position, held, n_held = _fill(data, position, end, held << _U(1), n_held - 1)
+    return zeros, position, held, n_held
+
+
+@njit(
+    [
+        types.int64(_BYTES, types.int64, types.int64, types.int64, types.int64, out)
+        for out in (types.uint16[::1], types.int32[::1])
+    ],
+    cache=True,
+    nogil=True,
+)
+def decode_tile(  # noqa: C901, PLR0912 - one loop over a bit stream, in the order of the format
+    data: NDArray[np.uint8], start: int, end: int, count: int, block: int, out: NDArray[np.integer]
 ) -> int:
     """Decode one tile; return how many pixels could be decoded.
 
@@ -52,44 +113,57 @@ def decode_tile(  # noqa: C901 - one loop over a bit stream, in the order of the
         Pixels of the tile.
     block : int
         Pixels per block.
-    out : numpy.ndarray (>= count), uint16
-        Receives the pixels, modulo 2^16.
+    out : numpy.ndarray (>= count), uint16 or int32
+        Receives the pixels, modulo 2^16 or 2^32; its type says of how many bits they are.
     """
-    if end - start < 2:
+    width, head, verbatim = (LONG, 5, 25) if out.itemsize == 4 else (SHORT, 4, 14)
+    if end - start < width // 8:
         return 0
-    last = (np.int64(data[start]) << 8) | np.int64(data[start + 1])
-    position, held, n_held = start + 2, np.int64(0), np.int64(0)
+    last = np.int64(0)
+    for k in range(width // 8):
+        last = (last << 8) | np.int64(data[start + k])
+    limit = (np.int64(1) << width) - 1
+    position, held, n_held = start + width // 8, _U(0), np.int64(0)
     done = 0
     while done < count:
         position, held, n_held = _fill(data, position, end, held, n_held)
-        if n_held < K_BITS:
+        if n_held < head:
             return done
-        n_held -= K_BITS
-        k = (held >> n_held) - 1
-        held &= (np.int64(1) << n_held) - 1
-        low_bits = np.int64(WIDTH) if k == VERBATIM else k
-        for _ in range(min(block, count - done)):
-            if k >= 0:
-                position, held, n_held = _fill(data, position, end, held, n_held)
-                high = np.int64(0)
-                if k != VERBATIM:
-                    while held == 0 and position < end:  # all that is held is zeros: count and go on
-                        high += n_held
-                        position, held, n_held = _fill(data, position, end, held, np.int64(0))
-                    if held == 0 or high > MASK:
+        low = np.int64(held >> _U(64 - head)) - 1
+        held <<= _U(head)
+        n_held -= head
+        stop = min(done + block, count)
+        if low < 0:
+            for place in range(done, stop):
+                out[place] = last
+            done = stop
+            continue
+        if low > verbatim:
+            return done
+        bits = np.int64(width) if low == verbatim else low
+        while done < stop:
+            if position + 8 <= end:
+                held |= _word(data, position) >> _U(n_held)
+                position += (63 - n_held) >> 3
+                n_held |= 56
+            else:
+                position, held, n_held = _last_bytes(data, position, end, held, n_held)
+            high = np.int64(0)
+            if low != verbatim:
+                high = _LEADING_ZEROS[held >> _U(56)]
+                if high < 8:
+                    held <<= _U(high + 1)
+                    n_held -= high + 1
+                else:
+                    high, position, held, n_held = _long_run(data, position, end, held, n_held)
+                    if not 0 <= high <= limit:
                         return done
-                    while held >> (n_held - 1) == 0:
-                        n_held -= 1
-                        high += 1
-                    n_held -= 1  # the one that ends the unary part
-                    held &= (np.int64(1) << n_held) - 1
-                    position, held, n_held = _fill(data, position, end, held, n_held)
-                if n_held < low_bits or (high << low_bits) > MASK:
-                    return done
-                n_held -= low_bits
-                mapped = (high << low_bits) | (held >> n_held)
-                held &= (np.int64(1) << n_held) - 1
-                last = (last + (~(mapped >> 1) if mapped & 1 else mapped >> 1)) & MASK
+            mapped = (high << bits) | np.int64((held >> _U(1)) >> _U(63 - bits))
+            held <<= _U(bits)
+            n_held -= bits
+            if n_held < 0 or mapped > limit:
+                return done
+            last = (last + ((mapped >> 1) ^ -(mapped & 1))) & limit
             out[done] = last
             done += 1
     return done

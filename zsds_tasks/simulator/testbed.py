@@ -35,8 +35,11 @@ Image = NDArray[np.float32]
 NIGHT = ObservingNight.parse("20251012")
 EXPOSURES = 130
 """Of that night: enough for every filter's turn."""
-SKIES = {"sparse": (192.9, 27.1), "ordinary": (120.0, 22.0), "crowded": (298.0, 29.0)}
-"""Places (ra, dec; degrees) by density: Galactic pole, latitude 25, and close to the plane."""
+SKIES = {"sparse": (192.9, 27.1), "ordinary": (120.0, 22.0), "rich": (107.0, 16.5), "crowded": (298.0, 29.0)}
+"""Places (ra, dec; degrees) by density: Galactic pole, latitudes 25 and 11, and close to the plane.
+
+To r = 20.5 a ZTF quadrant holds about 2,500, 4,400, 10,000 and 89,000 objects there.
+"""
 
 
 @dataclass(frozen=True)

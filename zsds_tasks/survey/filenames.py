@@ -59,6 +59,10 @@ class CalibrationKind(StrEnum):
     BIAS = "bias"
     HIGH_FREQUENCY_FLAT = "hifreqflat"
     BAD_PIXELS = "badpix"
+    LINEARITY = "linearity"
+    SHUTTER = "shutter"
+    LED_FLAT = "ledflat"
+    STAR_FLAT = "starflat"
 
 
 class CalibrationExtension(StrEnum):

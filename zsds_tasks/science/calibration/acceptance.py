@@ -33,6 +33,14 @@ class MaskLimits(Declaration):
     max_change: Positive = Field(0.01, description="pixels that differ from the last accepted mask, of all")
 
 
+class MapLimits(Declaration):
+    """What a smooth map must satisfy; in its own unit (seconds of a shutter, relative response)."""
+
+    max_noise: Positive = Field(description="uncertainty, median over the cells")
+    max_offset: Positive = Field(description="median change since the last accepted one")
+    max_change: Positive = Field(description="scatter of the change beyond what both uncertainties explain")
+
+
 class AcceptanceConfig(Declaration):
     """Limits by kind of master."""
 
@@ -102,6 +110,48 @@ def change_since(master: Master, previous: tuple[Image, Image]) -> tuple[float, 
     expected = sampled_median(master.uncertainty**2 + uncertainty**2)
     scatter = robust_sigma(difference) ** 2 - expected
     return sampled_median(difference), float(np.sqrt(max(scatter, 0.0)))
+
+
+def judge_map(
+    values: NDArray[np.floating],
+    error: NDArray[np.floating],
+    limits: MapLimits,
+    previous: tuple[NDArray[np.floating], NDArray[np.floating]] | None = None,
+) -> Verdict:
+    """Judge a smooth map.
+
+    Parameters
+    ----------
+    values, error : numpy.ndarray (my, mx)
+        The map and its uncertainty.
+    limits : MapLimits
+    previous : (values, error), optional
+        Last accepted map of the same kind, channel and filter; one of other cells is not compared.
+
+    Returns
+    -------
+    Verdict
+    """
+    faults, offset, change = [], None, None
+    noise = float(np.median(error))
+    if not np.isfinite(values).all():
+        faults.append("cells without a number")
+    if not noise <= limits.max_noise:
+        faults.append(f"noise: uncertainty {noise:.3g} over the limit {limits.max_noise:g}")
+    compared = "first of its kind"
+    if previous is not None and previous[0].shape == values.shape:
+        compared = "as the last one"
+        difference = values - previous[0]
+        offset = float(np.median(difference))
+        expected = float(np.median(error**2 + previous[1] ** 2))
+        # Few cells, and errors that move together: all of it stands against the uncertainty.
+        change = float(np.sqrt(max(np.mean((difference - offset) ** 2) - expected, 0.0)))
+        uncertain = float(np.sqrt(expected))
+        if not abs(offset) <= limits.max_offset + uncertain:
+            faults.append(f"change: median {offset:+.3g} since the last, {limits.max_offset:g} allowed")
+        if not change <= limits.max_change:
+            faults.append(f"change: scatter {change:.3g} since the last, {limits.max_change:g} allowed")
+    return Verdict(not faults, "; ".join(faults) or compared, offset, change)
 
 
 def judge_mask(

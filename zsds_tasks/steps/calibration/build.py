@@ -103,9 +103,8 @@ def build_masters(
     config = config or load_calibration_config(settings.include)
     started = time.perf_counter()
     camera = load_camera(settings.camera, settings.include)
-    decisive = config.model_copy(update={"parallel_mb": 0.0})  # where it runs changes no pixel
-    version = processing_version(STAGE, decisive, [camera.model_dump_json()])
-    frames = _frames(lakehouse, settings, night, now)
+    version = processing_version(STAGE, config.for_masters(), [camera.model_dump_json()])
+    frames = calibration_frames(lakehouse, settings, night, now)
     work = list(_work_list(lakehouse, night, frames, version, config))
     done, failures = [], []
     for start in range(0, len(work), CHANNELS_PER_COMMIT):
@@ -147,25 +146,41 @@ def _made(
     return map_ordered(function, work, workers=1 if small else None, settings=settings)
 
 
-def _frames(
+def calibration_frames(
     lakehouse: Lakehouse, settings: Settings, night: str, now: dt.datetime
 ) -> dict[int, dict[Key, list[Row]]]:
-    """Return the calibration frames of a night by channel, then by kind and filter; in order of time."""
+    """Return the calibration frames of a night by channel, then by kind and filter; in order of time.
+
+    Parameters
+    ----------
+    lakehouse : Lakehouse
+    settings : Settings
+        The camera.
+    night : str
+        YYYYMMDD.
+    now : datetime.datetime
+        UTC; frames received later are left out.
+
+    Returns
+    -------
+    dict
+        Rows of raw_quadrants with LED and exposure time (s).
+    """
     camera = load_camera(settings.camera, settings.include)
     kinds = {t.code: t.name for t in load_survey(camera.survey, settings.include).image_types}
     where = {
         "night": night,
         "imgtypecode": [code for code, name in kinds.items() if name in {"bias", "flat"}],
     }
-    exposures = lakehouse.table("raw_exposures").read(["expid", "led"], where).to_pylist()
-    leds = {row["expid"]: row["led"] for row in exposures}
+    exposures = lakehouse.table("raw_exposures").read(["expid", "led", "exptime"], where).to_pylist()
+    lamps = {row["expid"]: {"led": row["led"], "exptime": row["exptime"]} for row in exposures}
     found: dict[int, dict[Key, list[Row]]] = {}
     rows = lakehouse.table("raw_quadrants").read(list(FRAME_COLUMNS), where).to_pylist()
     for row in sorted(rows, key=lambda row: (row["rcid"], row["obsjd"], row["expid"])):
-        if row["received_at"] > now or row["expid"] not in leds:
+        if row["received_at"] > now or row["expid"] not in lamps:
             continue
         key = (BIAS, 0) if kinds[row["imgtypecode"]] == "bias" else (FLAT, row["fid"])
-        kept = {name: row[name] for name in FRAME_COLUMNS[:8]} | {"led": leds[row["expid"]]}
+        kept = {name: row[name] for name in FRAME_COLUMNS[:8]} | lamps[row["expid"]]
         found.setdefault(row["rcid"], {}).setdefault(key, []).append(kept)
     return found
 

@@ -26,7 +26,7 @@ from zsds_tasks.settings import Settings
 from zsds_tasks.steps.calibration.configuration import CalibrationConfig
 from zsds_tasks.steps.calibration.selection import Row, read_master
 from zsds_tasks.steps.calibration.writing import Label, Office
-from zsds_tasks.survey.camera import QUADRANTS_PER_CCD, load_camera
+from zsds_tasks.survey.camera import QUADRANTS_PER_CCD, Quadrant, load_camera
 from zsds_tasks.survey.filenames import CalibrationKind
 from zsds_tasks.survey.nights import ObservingNight
 from zsds_tasks.survey.survey import load_survey
@@ -183,30 +183,44 @@ class _Channel:
         return Label(night, self.quadrant, key[0], key[1], self.work.digests[key])
 
     def _facts(self, key: Key) -> ChannelFacts:
-        row, detector = self.work.frames[key][0], self.quadrant.detector
-        return ChannelFacts(
-            self.quadrant.amplifier.read_x,
-            row["gain"],
-            row["saturation"],
-            (detector.linearity.a, detector.linearity.b),
-        )
+        return channel_facts(self.quadrant, self.work.frames[key][0])
 
     def _readouts(self, key: Key, most: int) -> tuple[list[Readout], int]:
         """Read at most so many frames; return them and how many there are besides."""
         rows = self.work.frames[key]
         chosen = [rows[place] for place in spread_frames([row["led"] or 0 for row in rows], most)]
-        return [self._readout(row) for row in chosen], len(rows) - len(chosen)
+        return [read_readout(self.lakehouse, row) for row in chosen], len(rows) - len(chosen)
 
-    def _readout(self, row: Row) -> Readout:
-        try:
-            data = self.lakehouse.storage.read_bytes(row["path"])
-        except FileNotFoundError as error:
-            raise UnusableInputError("is gone", subject=row["path"]) from error
-        if hashlib.sha256(data).hexdigest() != row["sha256"]:
-            raise UnusableInputError("has changed since it was archived", subject=row["path"])
-        hdus = scan(data)
-        image, overscan = (
-            read_image(data, hdus[number], image_shape(hdus[number]))
-            for number in (row["hdu"], row["hdu"] + QUADRANTS_PER_CCD)
-        )
-        return Readout(str(row["expid"]), image, overscan, row["led"] or 0)
+
+def channel_facts(quadrant: Quadrant, row: Row) -> ChannelFacts:
+    """Return what has to be known of a channel, gain and saturation as a raw row gives them."""
+    linearity = quadrant.detector.linearity
+    return ChannelFacts(quadrant.amplifier.read_x, row["gain"], row["saturation"], (linearity.a, linearity.b))
+
+
+def read_readout(lakehouse: Lakehouse, row: Row) -> Readout:
+    """Read one channel of a raw file.
+
+    Parameters
+    ----------
+    lakehouse : Lakehouse
+    row : dict
+        Of raw_quadrants, with the LED.
+
+    Raises
+    ------
+    UnusableInputError
+        If the file is gone or has changed.
+    """
+    try:
+        data = lakehouse.storage.read_bytes(row["path"])
+    except FileNotFoundError as error:
+        raise UnusableInputError("is gone", subject=row["path"]) from error
+    if hashlib.sha256(data).hexdigest() != row["sha256"]:
+        raise UnusableInputError("has changed since it was archived", subject=row["path"])
+    hdus = scan(data)
+    image, overscan = (
+        read_image(data, hdus[number], image_shape(hdus[number]))
+        for number in (row["hdu"], row["hdu"] + QUADRANTS_PER_CCD)
+    )
+    return Readout(str(row["expid"]), image, overscan, row["led"] or 0)

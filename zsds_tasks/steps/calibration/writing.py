@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from zsds_tasks.pixels.compressed import Card, encode_image
 from zsds_tasks.products.masks import MaskBit, legend
 from zsds_tasks.science.calibration.acceptance import Verdict
 from zsds_tasks.science.calibration.masters import Image, Master
+from zsds_tasks.steps.calibration.mapfiles import encode_maps
 from zsds_tasks.survey.camera import Camera, Quadrant
 from zsds_tasks.survey.filenames import CalibrationExtension, CalibrationFileName, CalibrationKind
 from zsds_tasks.survey.nights import ObservingNight
@@ -31,6 +32,7 @@ COUNTED = {
 }
 MEASURES = (
     "bias_night", "level", "scatter", "noise", "offset", "change", "previous_night", *COUNTED,
+    "choice", "lin_a", "lin_b", "lin_a_error", "lin_b_error", "average", "n_stars", "rms_before", "rms_after",
     "path", "sha256", "unc_path", "unc_sha256",
 )  # fmt: skip
 
@@ -45,7 +47,7 @@ class Label:
     quadrant : Quadrant
     kind : CalibrationKind
     fid : int
-        0 for bias and bad pixels.
+        0 for what holds in every filter.
     inputs_digest : str
         See `zsds_tasks.steps.calibration.inputs`.
     """
@@ -113,6 +115,22 @@ class Office:
         cards = [*self._cards(label, row, ""), *bits]
         return row | self._put(label, CalibrationExtension.IMAGE, mask, cards)
 
+    def maps(
+        self,
+        label: Label,
+        images: Mapping[str, NDArray[np.floating]],
+        verdict: Verdict,
+        cards: Sequence[Card] = (),
+        **facts: Any,
+    ) -> Row:
+        """Write the file of smooth maps, by name, and return its row; without maps there is no file."""
+        row = self._row(label, verdict) | facts
+        if not images:
+            return row
+        unit = "s" if label.kind == CalibrationKind.SHUTTER else ""
+        data = encode_maps(images, [*self._cards(label, row, unit), *cards])
+        return row | self._store(label, CalibrationExtension.IMAGE, data)
+
     def filter_code(self, fid: int) -> str:
         """Return the code file names carry for a filter, the dark one for 0."""
         return self.survey.filter_by_fid(fid).code if fid else self.survey.dark_filter_code
@@ -172,6 +190,9 @@ class Office:
         image: Image | NDArray[np.uint16],
         cards: Sequence[Card],
     ) -> Row:
+        return self._store(label, extension, encode_image(image, cards, name=str(extension.name)))
+
+    def _store(self, label: Label, extension: CalibrationExtension, data: bytes) -> Row:
         name = CalibrationFileName(
             label.night.date,
             self.filter_code(label.fid),
@@ -181,7 +202,6 @@ class Office:
             extension,
             self.survey.file_prefix,
         )
-        data = encode_image(image, cards, name=str(extension.name))
         self.lakehouse.storage.put_bytes_atomically(data, name.path)
         return {"path": name.path, "sha256": hashlib.sha256(data).hexdigest()}
 

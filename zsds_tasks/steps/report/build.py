@@ -15,6 +15,7 @@ from zsds_tasks.steps.report.coverage import coverage_png
 from zsds_tasks.steps.report.focal_plane import choose_exposure, focal_plane_png, read_mosaic
 from zsds_tasks.steps.report.gather import NightFacts, baseline, earlier_nights, gather
 from zsds_tasks.steps.report.page import Picture, render
+from zsds_tasks.steps.report.science import science_pages
 from zsds_tasks.survey.nights import utc
 
 PAGE, FOCAL_PLANE, COVERAGE, MASTERS = "index.html", "focal-plane.png", "coverage.png", "masters.png"
@@ -41,7 +42,8 @@ def build_report(
         When the report is made, aware.
     score : Mapping, optional
         Of a simulated night: ``measures``, a list of mappings with ``measure``, ``value``, ``target``, ``ok``
-        and ``sentence``, and a ``sentence`` over all.
+        and ``sentence``, a ``sentence`` over all, and perhaps ``curves``; see
+        `zsds_tasks.steps.report.science_curves`.
 
     Returns
     -------
@@ -63,12 +65,20 @@ def build_report(
     sky = coverage_png(facts) if len(facts.science) else None
     maps = master_maps(lakehouse, facts)
     masters = masters_png(maps) if maps else None
-    files = ((FOCAL_PLANE, picture.png if picture else None), (COVERAGE, sky), (MASTERS, masters))
-    for file, data in files:
+    science = science_pages(lakehouse, facts)
+    files = {FOCAL_PLANE: picture.png if picture else None, COVERAGE: sky, MASTERS: masters} | science.files
+    for file, data in files.items():
         if data is not None:
             lakehouse.storage.put_bytes_atomically(data, paths.report(name, file))
     html = render(
-        facts, picture=picture, sky=sky, masters=masters, earlier=earlier, score=score, now=utc(now)
+        facts,
+        picture=picture,
+        sky=sky,
+        science=science.html,
+        masters=masters,
+        earlier=earlier,
+        score=score,
+        now=utc(now),
     )
     place = paths.report(name, PAGE)
     lakehouse.storage.put_bytes_atomically(html.encode(), place)

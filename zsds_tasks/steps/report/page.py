@@ -16,6 +16,7 @@ from zsds_tasks.products.pages import nothing, page, section
 from zsds_tasks.steps.report import calibration, listings, trends
 from zsds_tasks.steps.report.coverage import FILTER_COLOURS
 from zsds_tasks.steps.report.gather import NightFacts, summarise
+from zsds_tasks.steps.report.science_curves import curves_section
 from zsds_tasks.steps.report.timeline import colour, timeline
 from zsds_tasks.steps.report.versions import footer
 from zsds_tasks.steps.report.words import cards, headline, night_name, plural, visits
@@ -35,6 +36,7 @@ def render(
     *,
     picture: Picture | None,
     sky: bytes | None,
+    science: str,
     masters: bytes | None,
     earlier: Sequence[Mapping[str, Any]],
     score: Mapping[str, Any] | None,
@@ -49,6 +51,8 @@ def render(
         Focal plane of one exposure.
     sky : bytes, optional
         PNG of the sky coverage.
+    science : str
+        Sections of calibrated images, as HTML; see `zsds_tasks.steps.report.science`.
     masters : bytes, optional
         PNG of calibration masters on the focal plane.
     earlier : sequence of Mapping
@@ -72,12 +76,14 @@ def render(
         _timeline(facts),
         _picture(facts, picture),
         _coverage(facts, sky),
+        science,
         _trends(facts),
         calibration.masters(facts, masters),
         listings.incomplete(facts),
         listings.quarantine(facts),
         listings.checks(facts),
         listings.score(score),
+        curves_section(facts, score),
         listings.beside(facts, numbers, earlier),
         footer(facts, now),
     ]

@@ -1,0 +1,208 @@
+"""From the stars of an image to its PSF: selection, first profile, tables, outliers, neighbours."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsds_tasks.pixels.mesh import Mesh
+from zsds_tasks.pixels.peaks import Peaks
+from zsds_tasks.pixels.psf_model import PsfModel, fitting_oversampling, term_count
+from zsds_tasks.pixels.psf_moffat import Moffat, fit_moffat
+from zsds_tasks.pixels.psf_nodes import centred, node_grid, spline_matrix
+from zsds_tasks.pixels.psf_splines import in_order, table_rows, terms_at
+from zsds_tasks.pixels.psf_star_fit import StarFit, fit_stars
+from zsds_tasks.pixels.psf_stars import PsfBuildConfig, TooFewStarsError, choose_stars, cut_stamps
+from zsds_tasks.pixels.psf_table import StarPixels, fit_tables
+
+Image = NDArray[np.float32]
+Mask = NDArray[np.uint16]
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
+PROFILE_STARS = 60
+TABLE_NODES_PER_FWHM = 3.5
+"""What the first profile leaves is gentler than the PSF itself: coarser nodes carry it, and fewer unknowns."""
+Isolate = Callable[[PsfModel, Rows], tuple[Image, Floats, Floats]]
+
+
+@dataclass(frozen=True)
+class _Stars:
+    """Stars of a PSF: rows among the peaks, 0-based middle pixels, stamps (NaN unusable), shifts, noise."""
+
+    rows: Rows
+    column: Floats
+    row: Floats
+    stamps: Image
+    shifts: Floats
+    noise: Floats
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, kept: NDArray[np.bool_]) -> _Stars:
+        """Return some of them."""
+        return _Stars(*(getattr(self, f.name)[kept] for f in dataclasses.fields(self)))
+
+    def moved(self, shifts: Floats) -> _Stars:
+        """Return them with other shifts."""
+        return dataclasses.replace(self, shifts=shifts)
+
+    @property
+    def places(self) -> tuple[Floats, Floats]:
+        """The x and y in the image."""
+        return self.column + self.shifts[:, 0], self.row + self.shifts[:, 1]
+
+
+def build_psf(
+    image: Image,
+    mask: Mask,
+    bits: int,
+    noise: Mesh,
+    gain: float,
+    peaks: Peaks,
+    fwhm_px: float,
+    config: PsfBuildConfig,
+    isolate: Isolate | None = None,
+) -> PsfModel:
+    """Make the PSF of an image from its stars.
+
+    Parameters
+    ----------
+    image, mask, bits, noise, gain
+        See `zsds_tasks.pixels.peaks.detect_peaks`.
+    peaks : Peaks
+        All that were detected: stars and their neighbours.
+    fwhm_px : float
+        Guess, within a quarter or so.
+    config : PsfBuildConfig
+    isolate : callable, optional
+        Given a first PSF and rows of peaks, returns their stamps without neighbours and their places (x, y); see
+        `zsds_tasks.pixels.psf_photometry.isolated_stamps`.
+
+    Returns
+    -------
+    PsfModel
+
+    Raises
+    ------
+    TooFewStarsError
+        If fewer stars than a constant PSF needs are bright, clean and agree.
+    """
+    rows = choose_stars(image, mask, bits, peaks, fwhm_px, config)
+    stamps, shifts = cut_stamps(image, mask, bits, peaks.x[rows], peaks.y[rows], config.half_px)
+    x, y = peaks.x[rows], peaks.y[rows]
+    sky = noise.at(x, y).astype(np.float64)
+    stars = _Stars(rows, x - shifts[:, 0], y - shifts[:, 1], stamps, shifts, sky)
+    bright = np.sort(np.argsort(-peaks.significance[rows], kind="stable")[:PROFILE_STARS])
+    profile = fit_moffat(stamps[bright], shifts[bright], sky[bright], gain, fwhm_px)
+    maker = _Maker((image.shape[0], image.shape[1]), profile, config)
+    model = maker.model(None, 0)
+    coefficients = None
+    for number in range(config.rounds):
+        fit = fit_stars(model, stars.stamps, stars.shifts, stars.places, stars.noise, gain)
+        stars, fit = _agreeing(stars, fit, config, len(peaks), len(rows))
+        degree = config.degree_for(len(stars))
+        coefficients = maker.coefficients(stars, fit, degree, coefficients)
+        model = maker.model(coefficients, degree)
+        if number == 0 and isolate is not None:
+            stamps, x, y = isolate(model, stars.rows)
+            shifts = np.column_stack([x - stars.column, y - stars.row])
+            stars = dataclasses.replace(stars, stamps=stamps, shifts=np.clip(shifts, -1, 1))
+    fit = fit_stars(model, stars.stamps, stars.shifts, stars.places, stars.noise, gain)
+    return dataclasses.replace(model, n_stars=len(stars), chi=float(np.median(fit.chi)))
+
+
+def _agreeing(
+    stars: _Stars, fit: StarFit, config: PsfBuildConfig, n_peaks: int, n_candidates: int
+) -> tuple[_Stars, StarFit]:
+    """Drop stars whose width or residuals differ from the others'; raise if too few are left.
+
+    Galaxies and close pairs are wide, hits of particles sharp. A model that is not yet right is wrong for all
+    stars alike, so the comparison is with the median, not with what noise alone would give.
+    """
+    log_chi = np.log(np.maximum(fit.chi, 1e-3))
+    kept = (fit.flux > 0) & (np.abs(fit.shifts) < 1).all(axis=1)
+    for values, floor in ((fit.sharp, 0.02), (log_chi, 0.1)):
+        middle = np.median(values[kept]) if kept.any() else 0.0
+        off = np.abs(values - middle)
+        spread = 1.4826 * np.median(off[kept]) if kept.any() else 0.0
+        kept &= off <= config.clip_mads * max(float(spread), floor)
+    n = int(np.count_nonzero(kept))
+    if n < config.least_stars[0]:
+        raise TooFewStarsError(n_peaks, n_candidates, n, config.least_stars[0])
+    parts = (getattr(fit, f.name)[kept] for f in dataclasses.fields(fit))
+    fit = StarFit(*parts)
+    return stars.take(kept).moved(fit.shifts), fit
+
+
+class _Maker:
+    """Turns a first profile and tables into a model.
+
+    Parameters
+    ----------
+    shape : (ny, nx)
+    profile : Moffat
+    config : PsfBuildConfig
+    """
+
+    def __init__(self, shape: tuple[int, int], profile: Moffat, config: PsfBuildConfig) -> None:
+        self.shape, self.config = shape, config
+        self.fine = fitting_oversampling(profile.fwhm)
+        self.coarse = fitting_oversampling(profile.fwhm, TABLE_NODES_PER_FWHM)
+        half = config.half_px
+        dx, dy = node_grid(half, self.fine)
+        self.start = profile.at(dx, dy)
+        pixels = np.arange(-half, half + 1.0)
+        self.scale = 1 / float(profile.at(pixels[None, :], pixels[:, None]).sum())
+        self.start *= self.scale
+        self.profile = profile
+        self.window = profile.fwhm / 2.3548
+
+    def coefficients(self, stars: _Stars, fit: StarFit, degree: int, before: Image | None) -> Image:
+        """Fit the tables to stars; `before` are those of an earlier round."""
+        n, s, t = table_rows(self.config.half_px), self.coarse, term_count(degree)
+        start = np.zeros((t, s, s, n, n), np.float32)
+        if before is not None:
+            start[: len(before)] = before[:t]
+        half = self.config.half_px
+        pixels = np.arange(-half, half + 1.0)
+        dx = pixels[None, None, :] - fit.shifts[:, 0, None, None]
+        dy = pixels[None, :, None] - fit.shifts[:, 1, None, None]
+        known = fit.level[:, None, None] + (self.scale * fit.flux)[:, None, None] * self.profile.at(dx, dy)
+        residual = np.where(fit.weight > 0, stars.stamps - known, 0).astype(np.float32)
+        pixels_of = StarPixels(residual, fit.weight, fit.flux, fit.shifts, self._terms(stars, degree))
+        return fit_tables(pixels_of, self._prior(t), start, self.config.steps)
+
+    def _terms(self, stars: _Stars, degree: int) -> Floats:
+        x, y = stars.places
+        out = np.zeros((len(stars), 6))
+        for k in range(len(stars)):
+            u, v = (2 * x[k] + 1) / self.shape[1] - 1, (2 * y[k] + 1) / self.shape[0] - 1
+            terms_at(u, v, degree, out[k])
+        return np.ascontiguousarray(out[:, : term_count(degree)])
+
+    def _prior(self, n_terms: int) -> Image:
+        """Return how far from zero every coefficient may be expected; fading to zero at the stamp's edge."""
+        half, s = self.config.half_px, self.coarse
+        dx, dy = node_grid(half, s)
+        radius = np.hypot(dx, dy)
+        expected = self.config.prior_share * self.profile.at(dx, dy) + self.config.prior_floor
+        fade = np.clip((half + 1.0 - radius) / (0.2 * half), 0, 1)
+        one = (self.scale * expected * fade).astype(np.float32)
+        n = table_rows(half)
+        table = np.moveaxis(one.reshape(n, s, n, s), (1, 3), (0, 1))
+        return np.ascontiguousarray(np.broadcast_to(table, (n_terms, s, s, n, n)))
+
+    def model(self, coefficients: Image | None, degree: int) -> PsfModel:
+        """Return the model, every term normalised and the PSF centred at any place."""
+        nodes = np.zeros((term_count(degree), *self.start.shape))
+        nodes[0] = self.start
+        if coefficients is not None:
+            matrix = spline_matrix(self.config.half_px, self.coarse, self.fine)
+            nodes += matrix @ in_order(coefficients).astype(np.float64) @ matrix.T
+        nodes = centred(nodes, self.config.half_px, self.fine, self.window)
+        return PsfModel.from_nodes(nodes, degree, self.shape, self.config.half_px, self.fine)

@@ -1,0 +1,58 @@
+"""Tables of a PSF in the order of their offsets: positions, change of sampling, centring."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsds_tasks.pixels.psf_splines import node_offsets
+
+Floats = NDArray[np.float64]
+
+
+def node_grid(half: int, oversampling: int) -> tuple[Floats, Floats]:
+    """Return the offsets (dx, dy) of all nodes, px, (n, n) each."""
+    offsets = node_offsets(half, oversampling)
+    dx, dy = np.meshgrid(offsets, offsets)
+    return dx, dy
+
+
+def cubic_spline(t: Floats) -> Floats:
+    """Return the cubic B-spline at distances in units of its nodes."""
+    t = np.abs(t)
+    near = 2 / 3 - t * t * (1 - t / 2)
+    far = np.clip(2 - t, 0, None) ** 3 / 6
+    return np.where(t < 1, near, far)
+
+
+def spline_matrix(half: int, nodes: int, wanted: int) -> Floats:
+    """Return the matrix that turns spline coefficients at `nodes` per pixel into values at `wanted` per pixel."""
+    of, at = node_offsets(half, nodes), node_offsets(half, wanted)
+    return cubic_spline((at[:, None] - of[None, :]) * nodes)
+
+
+def centred(nodes: Floats, half: int, oversampling: int, sigma: float) -> Floats:
+    """Move a PSF so that its centroid under a Gaussian window is zero, at any place of the image.
+
+    Shifting all stars one way and the PSF the other leaves every residual as it is: without this the places of
+    stars would drift over the image as the tables please.
+
+    Parameters
+    ----------
+    nodes : numpy.ndarray (T, n, n), float64
+        Values of every polynomial term.
+    half, oversampling : int
+    sigma : float
+        Of the window, px.
+    """
+    dx, dy = node_grid(half, oversampling)
+    window = np.exp(-(dx * dx + dy * dy) / (2 * sigma * sigma))
+    first = np.stack([window * dx, window * dy])
+    out = nodes.copy()
+    for _ in range(2):
+        slope_y, slope_x = np.gradient(out[0], 1 / oversampling)
+        slopes = np.stack([slope_x, slope_y])
+        response = np.einsum("aij,bij->ab", first, slopes)
+        moments = np.einsum("aij,tij->ta", first, out)
+        out -= np.einsum("ta,aij->tij", np.linalg.solve(response, moments.T).T, slopes)
+    return out

@@ -1,0 +1,192 @@
+"""Tables of a PSF as cubic B-splines finer than a pixel: mixed for a place, sampled at a sub-pixel shift.
+
+A table covers offsets of -(half + 2) to half + 2 pixels from the star, with S nodes per pixel. It is stored by
+phase: `table[phase_y, phase_x, row, column]` belongs to the offsets `row + phase_y / S - (half + 2)` and likewise
+in x. Pixels of one star all fall on the same phases, so that each tap of the spline is a run of neighbours in
+memory.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Image = NDArray[np.float32]
+Floats = NDArray[np.float64]
+MARGIN = 2
+"""Pixels that a table reaches beyond the stamp: half a pixel of shift and the taps of the spline."""
+MAX_TERMS = 6
+
+
+def table_rows(half: int) -> int:
+    """Return how many rows (and columns) of whole pixels a table of a stamp of 2 half + 1 pixels has."""
+    return 2 * (half + MARGIN) + 1
+
+
+def node_offsets(half: int, oversampling: int) -> Floats:
+    """Return the offsets of the nodes along one axis, px, in order: (rows * S) float64."""
+    n = table_rows(half) * oversampling
+    return np.arange(n) / oversampling - (half + MARGIN)
+
+
+def by_phase(nodes: NDArray[np.floating], oversampling: int) -> NDArray[np.floating]:
+    """Turn values at nodes in order (..., n, n) into a table (..., S, S, n / S, n / S)."""
+    lead, n = nodes.shape[:-2], nodes.shape[-1] // oversampling
+    split = nodes.reshape(*lead, n, oversampling, n, oversampling)
+    return np.ascontiguousarray(np.moveaxis(split, (-3, -1), (-4, -3)))
+
+
+def in_order(table: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Turn a table into values at nodes in order: what `by_phase` undoes."""
+    lead, (s, _, n, _) = table.shape[:-4], table.shape[-4:]
+    return np.ascontiguousarray(np.moveaxis(table, (-4, -3), (-3, -1))).reshape(*lead, n * s, n * s)
+
+
+def spline_coefficients(values: Floats) -> Floats:
+    """Return the B-spline coefficients (..., n, n) whose spline passes through values at nodes (..., n, n)."""
+    once = ndimage.spline_filter1d(values, order=3, axis=-1, mode="mirror")
+    return np.asarray(ndimage.spline_filter1d(once, order=3, axis=-2, mode="mirror"))
+
+
+@njit("void(f8, f8, i8, f8[::1])", cache=True, nogil=True)
+def terms_at(u: float, v: float, degree: int, out: Floats) -> None:
+    """Write the polynomial terms of degree 0 to 2 at a place in units of half the image: 1, 3 or 6 of them."""
+    out[0] = 1.0
+    if degree >= 1:
+        out[1], out[2] = u, v
+    if degree >= 2:
+        out[3], out[4], out[5] = 1.5 * u * u - 0.5, u * v, 1.5 * v * v - 0.5
+
+
+@njit("void(f4[:, :, :, :, ::1], f8[::1], i8, f4[:, :, :, ::1])", cache=True, nogil=True, fastmath=True)
+def mix_tables(tables: Image, terms: Floats, reach: int, out: Image) -> None:
+    """Add up the tables of the terms as far as a stamp of 2 reach + 1 pixels needs them.
+
+    Parameters
+    ----------
+    tables : numpy.ndarray (T, S, S, n, n), float32
+    terms : numpy.ndarray (>= T), float64
+    reach : int
+    out : numpy.ndarray (S, S, >= m, >= m), float32
+        m = 2 (reach + MARGIN) + 1; its corner is written.
+    """
+    n_terms, s, n = tables.shape[0], tables.shape[1], tables.shape[3]
+    m = 2 * (reach + MARGIN) + 1
+    first = (n - m) // 2
+    w = np.zeros(MAX_TERMS, np.float32)
+    for t in range(n_terms):
+        w[t] = terms[t]
+    w0, w1, w2, w3, w4, w5 = w[0], w[1], w[2], w[3], w[4], w[5]
+    for p in range(s):
+        for q in range(s):
+            for i in range(m):
+                # All terms at once: one store per node instead of one per node and term.
+                for j in range(m):
+                    row, column = first + i, first + j
+                    value = w0 * tables[0, p, q, row, column]
+                    if n_terms >= 3:
+                        value += w1 * tables[1, p, q, row, column] + w2 * tables[2, p, q, row, column]
+                    if n_terms >= 6:
+                        value += w3 * tables[3, p, q, row, column] + w4 * tables[4, p, q, row, column]
+                        value += w5 * tables[5, p, q, row, column]
+                    out[p, q, i, j] = value
+
+
+@njit("void(f8, i8, i8[:, ::1], f4[:, ::1])", cache=True, nogil=True)
+def spline_taps(shift: float, s: int, place: NDArray[np.int64], weight: Image) -> None:
+    """Write the four taps of the cubic spline along one axis for a star at `shift` px from its pixel's middle.
+
+    Parameters
+    ----------
+    shift : float
+        Of the star, within -1 and 1 px.
+    s : int
+        Nodes per pixel.
+    place : numpy.ndarray (4, 2), int64
+        Phase, and row beside that of the pixel.
+    weight : numpy.ndarray (3, 4), float32
+        For the value, its first and second derivative with the star's position, per px.
+    """
+    position = -shift * s
+    node = int(math.floor(position))
+    t = position - node
+    u = 1.0 - t
+    weight[0, 0] = u * u * u / 6.0
+    weight[0, 1] = 2.0 / 3.0 - 0.5 * t * t * (2.0 - t)
+    weight[0, 2] = 2.0 / 3.0 - 0.5 * u * u * (2.0 - u)
+    weight[0, 3] = t * t * t / 6.0
+    # Offsets grow as the star's position falls: odd derivatives change sign.
+    weight[1, 0] = s * 0.5 * u * u
+    weight[1, 1] = -s * (1.5 * t * t - 2.0 * t)
+    weight[1, 2] = s * (1.5 * u * u - 2.0 * u)
+    weight[1, 3] = -s * 0.5 * t * t
+    weight[2, 0] = s * s * u
+    weight[2, 1] = s * s * (3.0 * t - 2.0)
+    weight[2, 2] = s * s * (3.0 * u - 2.0)
+    weight[2, 3] = s * s * t
+    for k in range(4):
+        at = node + k - 1
+        row = int(math.floor(at / s))
+        place[k, 0], place[k, 1] = at - row * s, row
+
+
+@njit("void(f4[:, :, :, ::1], f8, f8, i8, i8, i8, i8, f4[:, ::1], f4[:, :, ::1])", cache=True, nogil=True, fastmath=True)
+def sample_table(
+    mixed: Image, dx: float, dy: float, reach: int, size: int, order_x: int, order_y: int, out: Image, work: Image
+) -> None:
+    """Sample a mixed table, or a derivative of it with the star's position, at the pixels of a stamp.
+
+    Parameters
+    ----------
+    mixed : numpy.ndarray (S, S, m, m), float32
+        Of `mix_tables`, of this reach.
+    dx, dy : float
+        Of the star from the middle pixel, px, within -1 and 1.
+    reach : int
+        Of the mixed table.
+    size : int
+        Half the stamp: it has 2 size + 1 pixels, size at most reach.
+    order_x, order_y : int
+        0, 1 or 2: derivatives.
+    out : numpy.ndarray (>= 2 size + 1, >= 2 size + 1), float32
+        Its corner is written.
+    work : numpy.ndarray (S, >= 2 size + 1, m), float32
+        Scratch.
+    """
+    s = mixed.shape[0]
+    place_x, place_y = np.empty((4, 2), np.int64), np.empty((4, 2), np.int64)
+    weight_x, weight_y = np.empty((3, 4), np.float32), np.empty((3, 4), np.float32)
+    spline_taps(dx, s, place_x, weight_x)
+    spline_taps(dy, s, place_y, weight_y)
+    n = 2 * size + 1
+    base = reach + MARGIN - size
+    columns = n + 4
+    left = base - 2
+    for q in range(s):
+        if q != place_x[0, 0] and q != place_x[1, 0] and q != place_x[2, 0] and q != place_x[3, 0]:
+            continue
+        for i in range(n):
+            line = work[q, i, :columns]
+            a0 = mixed[place_y[0, 0], q, base + i + place_y[0, 1], left : left + columns]
+            a1 = mixed[place_y[1, 0], q, base + i + place_y[1, 1], left : left + columns]
+            a2 = mixed[place_y[2, 0], q, base + i + place_y[2, 1], left : left + columns]
+            a3 = mixed[place_y[3, 0], q, base + i + place_y[3, 1], left : left + columns]
+            w0, w1, w2, w3 = (
+                weight_y[order_y, 0], weight_y[order_y, 1], weight_y[order_y, 2], weight_y[order_y, 3],
+            )
+            for j in range(columns):
+                line[j] = w0 * a0[j] + w1 * a1[j] + w2 * a2[j] + w3 * a3[j]
+    w0, w1, w2, w3 = weight_x[order_x, 0], weight_x[order_x, 1], weight_x[order_x, 2], weight_x[order_x, 3]
+    c0, c1, c2, c3 = 2 + place_x[0, 1], 2 + place_x[1, 1], 2 + place_x[2, 1], 2 + place_x[3, 1]
+    for i in range(n):
+        a0 = work[place_x[0, 0], i, c0 : c0 + n]
+        a1 = work[place_x[1, 0], i, c1 : c1 + n]
+        a2 = work[place_x[2, 0], i, c2 : c2 + n]
+        a3 = work[place_x[3, 0], i, c3 : c3 + n]
+        line = out[i, :n]
+        for j in range(n):
+            line[j] = w0 * a0[j] + w1 * a1[j] + w2 * a2[j] + w3 * a3[j]

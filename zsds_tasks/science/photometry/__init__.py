@@ -1,0 +1,1 @@
+"""Photometry: from an image without sky to sources with calibrated magnitudes."""

@@ -1,0 +1,30 @@
+"""What a worker sends back for one channel: rows, no pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class QuadrantOutcome:
+    """One channel of one exposure, whatever came of it.
+
+    Parameters
+    ----------
+    image, quality : dict
+        Rows of science_images and image_quality.
+    sources : pyarrow.Table or None
+        Rows of sources; None if there are none.
+    core_seconds : float
+        Processor time of all of it.
+    """
+
+    image: Row
+    quality: Row
+    sources: pa.Table | None
+    core_seconds: float

@@ -1,0 +1,1 @@
+"""Ghosts and halos."""
