@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import hashlib
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +18,15 @@ from zsds_tasks.settings import Settings
 from zsds_tasks.simulator.production import Recipe, set_stage
 from zsds_tasks.simulator.score_science import COLOURS
 from zsds_tasks.simulator.truth.artefacts import ARTEFACT_SCHEMA
-from zsds_tasks.simulator.truth.objects import night_objects
+from zsds_tasks.simulator.truth.objects import OBJECT_SCHEMA, night_objects
 from zsds_tasks.simulator.truth.recipe import recipe_table
-from zsds_tasks.simulator.truth.tables import detection_table, exposure_table, write_truth
+from zsds_tasks.simulator.truth.tables import (
+    DETECTION_SCHEMA,
+    EXPOSURE_SCHEMA,
+    detection_table,
+    exposure_table,
+    write_truth,
+)
 from zsds_tasks.survey.camera import Camera, Quadrant, load_camera
 from zsds_tasks.survey.nights import JD_OF_MJD_ZERO, ObservingNight, mjd
 
@@ -86,12 +93,14 @@ class Shot:
         )  # fmt: skip
 
 
-def simulated_truth(settings: Settings, night: ObservingNight, *, fields=(4,), seed=3, visits=3, camera="mini"):
+def simulated_truth(
+    settings: Settings, night: ObservingNight, *, fields=(4,), seed=3, visits=3, camera="mini", exposures=130
+):
     """Write the truth of some exposures as the simulator would, without drawing a pixel.
 
     Returns the shots, and per exposure the detections with columns colour, is_star and is_galaxy.
     """
-    stage = set_stage(Recipe(settings.include, camera, seed, night, 130))
+    stage = set_stage(Recipe(settings.include, camera, seed, night, exposures))
     chosen, counts = [], {}
     for e in stage.night.exposures:
         key = (e.field, e.fid)
@@ -119,6 +128,61 @@ def simulated_truth(settings: Settings, night: ObservingNight, *, fields=(4,), s
     return shots, {s.expid: true_columns(parts[s.expid], objects, s.fid) for s in shots}
 
 
+def invented_truth(settings: Settings, night: ObservingNight, *, visits=3, count=900, field=4, camera="mini"):
+    """Write the truth of an invented sky; the same returns as `simulated_truth`, in a tenth of its time."""
+    model = load_camera(camera, settings.include)
+    start = mjd(dt.datetime.combine(night.date, dt.time(4), tzinfo=dt.UTC))
+    shots = [
+        Shot(
+            int(start % 1000 * 10**5) + 40 * n, str(night), start + JD_OF_MJD_ZERO + n / 1500, 30.0, field,
+            1 + n % 3, 1, 320.0, 12.0, 1.1 + 0.01 * n, CLEAR[1 + n % 3] - 0.02 * n, 2.0, SKY_MAG[1 + n % 3],
+        )
+        for n in range(3 * visits)
+    ]  # fmt: skip
+    truths = {}
+    for shot in shots:
+        parts = [star_field(model, shot, quadrant, count) for quadrant in model.quadrants]
+        truths[shot.expid] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    detections = [_rows(DETECTION_SCHEMA, t | {"expid": np.full(len(t["x"]), e)}) for e, t in truths.items()]
+    exposures = [_exposure(shot) for shot in shots]
+    tables = {
+        "objects": _rows(OBJECT_SCHEMA, truths[shots[0].expid]),
+        "exposures": pa.Table.from_pylist(exposures, schema=EXPOSURE_SCHEMA),
+        "detections": pa.concat_tables(detections),
+        "artefacts": pa.Table.from_pylist([], schema=ARTEFACT_SCHEMA),
+        "recipe": recipe_table(camera, 3, ()),
+    }
+    write_truth(settings.truth_folder, night, tables)
+    return shots, truths
+
+
+def _rows(schema: pa.Schema, columns) -> pa.Table:
+    """Return rows of a truth table: what is given, zeros or nulls elsewhere."""
+    count = len(columns["x"])
+    given = columns | {"kind": np.where(columns["is_star"], "star", "galaxy")}
+    arrays = [
+        pa.array(given[f.name]).cast(f.type)
+        if f.name in given
+        else pa.nulls(count, f.type)
+        if f.nullable
+        else pa.array(np.zeros(count)).cast(f.type)
+        for f in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _exposure(shot: Shot) -> dict:
+    # The simulator's seeing is before the pixel: taken off in quadrature.
+    seeing = np.sqrt((shot.seeing / 1.03 / 1.012) ** 2 - FWHM_OF_SIGMA**2 * (1 / 12 + 0.09)) * 1.012
+    known = {
+        "expid": shot.expid, "nid": shot.expid // 100_000, "fid": shot.fid, "field": shot.field,
+        "zero_point": shot.zero_point, "seeing_fwhm_arcsec": float(seeing),
+        "sky_mag_per_arcsec2": shot.sky_mag, "nominal_gain": shot.nominal_gain, "imgtypecode": "o",
+        "is_sky": True, "is_science": True, "programid": 1, "led": None,
+    }  # fmt: skip
+    return {f.name: known.get(f.name, 0) for f in EXPOSURE_SCHEMA}
+
+
 def true_columns(detections: pa.Table, objects: pa.Table, fid: int) -> dict[str, np.ndarray]:
     columns = {name: detections[name].to_numpy(zero_copy_only=False) for name in detections.column_names}
     of = {name: objects[name].to_numpy(zero_copy_only=False) for name in ("object_id", "g", "r", "i")}
@@ -141,7 +205,8 @@ def star_field(camera: Camera, shot: Shot, quadrant: Quadrant, count: int) -> di
     blue = rng.random(count) < np.interp(r, [14, 21], [0.8, 0.25])
     colour = np.where(blue, rng.normal(0.45, 0.1, count), rng.normal(1.42, 0.08, count))
     colour[is_galaxy] = rng.normal(0.8, 0.25, int(is_galaxy.sum()))
-    mag = {1: r + colour, 2: r, 3: r - 0.4 * colour}[shot.fid]
+    bands = {1: r + colour, 2: r, 3: r - 0.4 * colour}
+    mag = bands[shot.fid]
     tint = 0.4 * colour if shot.fid == 3 else colour
     north = shot.dec + (quadrant.centre_north_arcsec / 3600) + sy * scale * (y - camera.quadrant.ny / 2)
     east = quadrant.centre_east_arcsec / 3600 + sx * scale * (x - camera.quadrant.nx / 2)
@@ -149,7 +214,7 @@ def star_field(camera: Camera, shot: Shot, quadrant: Quadrant, count: int) -> di
         "object_id": np.arange(count) + 10**6 * quadrant.rcid, "rcid": np.full(count, quadrant.rcid),
         "x": x, "y": y, "ra": (shot.ra + east / np.cos(np.radians(north))) % 360, "dec": north, "mag": mag,
         "colour": tint, "is_star": ~is_galaxy, "is_galaxy": is_galaxy,
-        "flux_dn": true_flux(shot, quadrant, mag, tint),
+        "flux_dn": true_flux(shot, quadrant, mag, tint), "g": bands[1], "r": bands[2], "i": bands[3],
     }  # fmt: skip
 
 
@@ -169,7 +234,9 @@ def noise_of(shot: Shot, quadrant: Quadrant, scale: float) -> tuple[float, float
     return sky / gain, np.sqrt(sky + quadrant.detector.read_noise**2) / gain
 
 
-def image_rows(camera: Camera, shot: Shot, quadrant: Quadrant, rng, errors=Errors(), *, failed="", infobits=0):
+def image_rows(
+    camera: Camera, shot: Shot, quadrant: Quadrant, rng, errors=Errors(), *, failed="", infobits=0
+):
     """Return the rows of science_images and image_quality of one channel, failed ones with their nulls."""
     scale = camera.mosaic.pixel_scale_arcsec
     sky, noise = noise_of(shot, quadrant, scale)
@@ -255,7 +322,9 @@ def source_table(truth, shot: Shot, quadrant: Quadrant, image: dict, rng, errors
     t = {name: values[keep] for name, values in t.items()}
     n, m = int(keep.sum()), errors.bogus
     flux, sigma = flux[keep], sigma[keep]
-    place = np.hypot(fwhm / FWHM_OF_SIGMA * scale * sigma / np.maximum(flux, sigma), errors.position_mas / 1000)
+    place = np.hypot(
+        fwhm / FWHM_OF_SIGMA * scale * sigma / np.maximum(flux, sigma), errors.position_mas / 1000
+    )
     ra = (t["ra"] + place * rng.normal(size=n) / 3600 / np.cos(np.radians(t["dec"]))) % 360
     dec = t["dec"] + place * rng.normal(size=n) / 3600
     x, y = t["x"] + rng.normal(size=n) * place / scale, t["y"] + rng.normal(size=n) * place / scale
@@ -266,7 +335,8 @@ def source_table(truth, shot: Shot, quadrant: Quadrant, image: dict, rng, errors
     flux = np.concatenate([flux, false_flux])
     sigma = np.concatenate([sigma, np.full(m, noise * np.sqrt(n_eff))]) / errors.sigma_factor
     columns: dict[str, Any] = {
-        "xpos": np.concatenate([x, rng.uniform(1, nx, m)]), "ypos": np.concatenate([y, rng.uniform(1, ny, m)]),
+        "xpos": np.concatenate([x, rng.uniform(1, nx, m)]),
+        "ypos": np.concatenate([y, rng.uniform(1, ny, m)]),
         "ra": np.concatenate([ra, np.full(m, image["ra"])]),
         "dec": np.concatenate([dec, np.full(m, image["dec"])]),
         "sigpos": np.concatenate([place, np.full(m, 0.1)]), "flux": flux, "sigflux": sigma,
@@ -313,7 +383,7 @@ def _whole_rows(columns, shot: Shot, quadrant: Quadrant, image: dict, n: int) ->
 
 
 def observed(settings: Settings, shots, truths, errors=Errors(), *, seed=1, camera="mini", skip=()):
-    """Return rows of the three tables for shots with their true sources; `skip`: (expid, rcid) that failed."""
+    """Return rows of the three tables for shots with their true sources; `skip`: (expid, rcid) failed."""
     model = load_camera(camera, settings.include)
     images, qualities, sources = [], [], []
     for shot in shots:
@@ -331,7 +401,7 @@ def observed(settings: Settings, shots, truths, errors=Errors(), *, seed=1, came
 
 
 def write_products(lakehouse, camera: Camera, image: dict, truth, rng, artefacts=()) -> np.ndarray:
-    """Write a calibrated image with its stars, and a mask with artefacts: (bit, rows, columns), ...; return it."""
+    """Write a calibrated image with its stars, and a mask with (bit, rows, columns), ...; return it."""
     ny, nx = camera.quadrant.ny, camera.quadrant.nx
     pixels = rng.normal(300, 5, (ny, nx)).astype(np.float32)
     here = np.flatnonzero((truth["rcid"] == image["rcid"]) & (truth["flux_dn"] > 800))
@@ -348,7 +418,9 @@ def write_products(lakehouse, camera: Camera, image: dict, truth, rng, artefacts
     for name, data in (("sciimg", pixels), ("mskimg", mask)):
         content = encode_image(data, [], name=name.upper())
         lakehouse.storage.put_bytes_atomically(content, f"{stem}{name}.fits.fz")
-    image["products"] = [f"{hashlib.sha256(n.encode()).hexdigest()} {n}.fits.fz" for n in ("sciimg", "mskimg")]
+    image["products"] = [
+        f"{hashlib.sha256(n.encode()).hexdigest()} {n}.fits.fz" for n in ("sciimg", "mskimg")
+    ]
     return mask
 
 

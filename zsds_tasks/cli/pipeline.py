@@ -1,4 +1,4 @@
-"""The steps of a night by hand: ingest, assess, masters, check, publish, score, report."""
+"""The steps of a night by hand: ingest, assess, masters, process, check, publish, score, report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Night = Annotated[str, typer.Argument(help="Observing night, YYYYMMDD.")]
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (ingest, assess, masters, check, publish, score, report, tidy):
+    for command in (ingest, assess, masters, process, check, publish, score, report, tidy):
         app.command()(command)
 
 
@@ -67,6 +67,28 @@ def masters(night: Night) -> None:
             progress=lambda what, done, total: tell(f"masters: {done} of {total} {what}"),
         )
     show_facts(f"masters of {night}", summary.as_dict())
+
+
+def process(
+    night: Night,
+    expid: Annotated[list[int] | None, typer.Option(help="Only this exposure; may be repeated.")] = None,
+) -> None:
+    """Calibrate a night's science exposures: images, catalogues, zero points, verdicts; what is done stays."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import exposure
+
+    settings = load_settings()
+    with live_line() as tell:
+        summary = exposure.process_exposures(
+            open_lakehouse(settings),
+            settings,
+            dt.datetime.now(dt.UTC),
+            night=_checked(night),
+            expids=expid or None,
+            progress=lambda what, done, total: tell(f"process: {done} of {total} {what}"),
+        )
+    show_facts(f"exposures of {night}", summary.as_dict())
 
 
 def check(night: Night) -> None:

@@ -45,11 +45,11 @@ class SpikeConfig(Declaration):
         6.0, description="least L / (2 sigma); in 10 million pixels of noise no seed"
     )
     sharpness_clip: Positive = Field(4.0, description="sigmas by which a pixel must break the PSF's limit")
-    grow_clip: Positive = Field(3.0, description="either, for neighbours of what was found")
+    grow_clip: Positive = Field(2.5, description="either, for neighbours of what was found")
     narrowest: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.8, description="FWHM of the sharpest star over the FWHM given: it varies, is elongated, badly known"
+        0.9, description="FWHM of the sharpest star over the FWHM given: it varies, is elongated, badly known"
     )
-    growths: Annotated[int, Field(ge=0)] = Field(3, description="how often neighbours are tested")
+    growths: Annotated[int, Field(ge=0)] = Field(6, description="how often neighbours are tested")
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,8 @@ def _limits(config: SpikeConfig, fwhm: float) -> Image:
 
 def _border(shape: tuple[int, ...]) -> Places:
     """Return the outermost pixels (N, 2), for which there is no Laplacian: each of them is tested."""
-    y, x = np.ogrid[: shape[0], : shape[1]]
-    is_border = (y == 0) | (y == shape[0] - 1) | (x == 0) | (x == shape[1] - 1)
-    return np.ascontiguousarray(np.argwhere(is_border))
+    ny, nx = shape
+    y, x = np.arange(1, ny - 1), np.arange(nx)
+    sides = [np.column_stack([y, np.full(len(y), end)]) for end in sorted({0, nx - 1})]
+    ends = [np.column_stack([np.full(nx, end), x]) for end in sorted({0, ny - 1})]
+    return np.concatenate(sides + ends).astype(np.int64)

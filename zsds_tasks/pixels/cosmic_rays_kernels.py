@@ -34,13 +34,13 @@ def candidates(image: Image, across: Image, node: Places, weight: Image, limits:
     Parameters
     ----------
     image : (ny, nx) float32
-        Background subtracted; NaN is passed over.
+        Background subtracted. Neighbours of NaN are returned.
     across, node, weight : arrays
         Of the noise; see `MeshRows`.
     limits : (4) float32
-        In sigmas, what the sum over the pixel's four corners of max(0, 2 v - a - b), a and b the neighbours at
-        the corner, has to exceed, 8 for each sigma of L / (2 sigma); and what twice v - c (left + right) / 2
-        has to in some direction. Then half of c, straight and diagonally.
+        In sigmas, what the sum over the pixel's four corners of max(0, 2 v - a - b) has to exceed, with a and
+        b the neighbours at the corner: 8 for each sigma of L / (2 sigma). In sigmas, what v less
+        c (left + right) / 2 has to exceed in some direction. Then half of c, straight and diagonally.
     """
     ny, nx = image.shape
     zero, two = np.float32(0), np.float32(2)
@@ -56,20 +56,20 @@ def candidates(image: Image, across: Image, node: Places, weight: Image, limits:
             v = two * here[x]
             h, k = v - left, v - right
             a, b, c, d = h - up, k - up, h - down, k - down
-            total = (a if a > zero else zero) + (b if b > zero else zero)
-            total += (c if c > zero else zero) + (d if d > zero else zero)
+            total = max(zero, a) + max(zero, b)
+            total += max(zero, c) + max(zero, d)
             h, k = left + right, up + down
             # The least of the two is under their mean, so a ring of four needs no look of its own.
-            near = straight * (h if h < k else k)
+            near = straight * min(h, k)
             h, k = above[x - 1] + below[x + 1], above[x + 1] + below[x - 1]
-            far = diagonal * (h if h < k else k)
+            far = diagonal * min(h, k)
             sigma = lower[x] + w * (upper[x] - lower[x])
-            h, k = total - least * sigma, here[x] - (near if near < far else far) - sharp * sigma
-            over[x] = h if h < k else k
+            h, k = total - least * sigma, here[x] - min(near, far) - sharp * sigma
+            over[x] = min(h, k)
         for start in range(0, nx, BLOCK):
             fires = zero
             for x in range(start, start + BLOCK):
-                fires += np.float32(1) if over[x] > zero else zero
+                fires += zero if over[x] <= zero else np.float32(1)  # NaN fires
             if fires == zero:
                 continue
             if n + BLOCK > len(places):
@@ -77,7 +77,7 @@ def candidates(image: Image, across: Image, node: Places, weight: Image, limits:
                 larger[:n] = places[:n]
                 places = larger
             for x in range(start, min(start + BLOCK, nx)):
-                if over[x] > zero:
+                if not over[x] <= zero:
                     places[n, 0], places[n, 1] = y, x
                     n += 1
     return places[:n].copy()

@@ -150,7 +150,7 @@ def encode_plain_image(image: NDArray[np.float32], cards: Iterable[Card]) -> byt
 
 
 def sum_words(data: bytes | NDArray[np.uint8], start: int = 0) -> int:
-    """Return the 32-bit ones'-complement sum of big-endian words, as if zeros filled the last (appendix J)."""
+    """Return the 32-bit ones'-complement sum of big-endian words, the last filled with zeros (appendix J)."""
     buffer = np.frombuffer(data, np.uint8)
     whole = buffer.size // 4 * 4
     total = start + int(_sum_swapped(buffer[:whole].view(np.uint32)))
@@ -161,12 +161,12 @@ def sum_words(data: bytes | NDArray[np.uint8], start: int = 0) -> int:
 
 
 @njit([types.uint64(_WORDS), types.uint64(types.uint32[::1])], cache=True, nogil=True)
-def _sum_swapped(words: NDArray[np.uint32]) -> int:
+def _sum_swapped(words: NDArray[np.uint32]) -> np.uint64:
     """Add up words with their bytes in reverse order; 2^32 of them fit."""
     total = np.uint64(0)
     for word in words:
-        swapped = (word >> 24) | ((word >> 8) & 0xFF00) | ((word << 8) & 0xFF0000) | ((word << 24) & ALL_ONES)
-        total += np.uint64(swapped)
+        outer = (word >> 24) | ((word << 24) & ALL_ONES)
+        total += np.uint64(outer | ((word >> 8) & 0xFF00) | ((word << 8) & 0xFF0000))
     return total
 
 

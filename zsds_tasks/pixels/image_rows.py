@@ -12,6 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from zsds_tasks.pixels.mesh import Mesh
+from zsds_tasks.pixels.mesh_rows import MeshRows
 
 Image = NDArray[np.float32]
 Rows = Callable[[int, Image], None]
@@ -23,11 +24,11 @@ def image_rows(image: Image, add: Mesh | None = None) -> Rows:
     if add is None:
         return lambda first, out: np.copyto(out, image[first : first + len(out)])
     _check_shapes(image, add.shape)
-    lines = _lines(add)
+    spread = MeshRows.of(add)
 
     def rows(first: int, out: Image) -> None:
         np.copyto(out, image[first : first + len(out)])
-        _add_lines(lines, add.cell, first, out)
+        _add_rows(spread.across, spread.node, spread.weight, first, out)
 
     return rows
 
@@ -53,11 +54,11 @@ def uncertainty_rows(
     used = np.zeros((0, 0), np.uint16) if mask is None else mask
     if mask is not None:
         _check_shapes(image, mask.shape)
-    lines = _lines(noise)
+    spread = MeshRows.of(noise)
 
     def rows(first: int, out: Image) -> None:
         out.fill(0.0)
-        _add_lines(lines, noise.cell, first, out)
+        _add_rows(spread.across, spread.node, spread.weight, first, out)
         _photon_noise(image, np.float32(1.0 / gain), used, bits, first, out)
 
     return rows
@@ -68,21 +69,13 @@ def _check_shapes(image: Image, other: tuple[int, ...]) -> None:
         raise ValueError(f"a map of {other} pixels for an image of {image.shape}")
 
 
-def _lines(mesh: Mesh) -> Image:
-    """Return a map along the middles of its rows of cells, (my, nx): between them it is linear."""
-    x = np.arange(mesh.shape[1], dtype=np.float64)
-    middles = (np.arange(len(mesh.values)) + 0.5) * mesh.cell - 0.5
-    return np.stack([mesh.at(x, np.full(x.size, middle)) for middle in middles])
-
-
-@njit("void(f4[:, ::1], i8, i8, f4[:, ::1])", cache=True, nogil=True, fastmath=True)
-def _add_lines(lines: Image, cell: int, first: int, out: Image) -> None:
-    last = len(lines) - 1
+@njit("void(f4[:, ::1], i8[::1], f4[::1], i8, f4[:, ::1])", cache=True, nogil=True, fastmath=True)
+def _add_rows(
+    across: Image, node: NDArray[np.int64], weight: NDArray[np.float32], first: int, out: Image
+) -> None:
     for row in range(len(out)):
-        place = min(max((first + row + 0.5) / cell - 0.5, 0.0), float(last))
-        node = min(int(place), max(last - 1, 0))
-        share = np.float32(place - node)
-        lower, upper = lines[node], lines[min(node + 1, last)]
+        lower, upper = across[node[first + row]], across[node[first + row] + 1]
+        share = weight[first + row]
         for column in range(out.shape[1]):
             out[row, column] += lower[column] + share * (upper[column] - lower[column])
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from zsds_tasks.pixels.mesh import Mesh
 from zsds_tasks.pixels.peaks import Peaks
-from zsds_tasks.pixels.psf_model import PsfModel, fitting_oversampling, term_count
+from zsds_tasks.pixels.psf_model import SIGMA_OF_FWHM, PsfModel, fitting_oversampling, term_count
 from zsds_tasks.pixels.psf_moffat import Moffat, fit_moffat
-from zsds_tasks.pixels.psf_nodes import centred, node_grid, spline_matrix
-from zsds_tasks.pixels.psf_splines import in_order, table_rows, terms_at
-from zsds_tasks.pixels.psf_star_fit import StarFit, fit_stars
+from zsds_tasks.pixels.psf_nodes import centred, node_grid, profile_nodes, spline_matrix
+from zsds_tasks.pixels.psf_splines import MAX_TERMS, by_phase, in_order, table_rows, terms_at
+from zsds_tasks.pixels.psf_star_fit import StarFit, fit_stars, residual_pixels
 from zsds_tasks.pixels.psf_stars import PsfBuildConfig, TooFewStarsError, choose_stars, cut_stamps
 from zsds_tasks.pixels.psf_table import StarPixels, fit_tables
 
@@ -23,8 +23,8 @@ Image = NDArray[np.float32]
 Mask = NDArray[np.uint16]
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
-PROFILE_STARS = 60
-TABLE_NODES_PER_FWHM = 3.5
+PROFILE_STARS, VARYING_STARS = 60, 150
+TABLE_NODES_PER_FWHM = 3.0
 """What the first profile leaves is gentler than the PSF itself: coarser nodes carry it, and fewer unknowns."""
 Isolate = Callable[[PsfModel, Rows], tuple[Image, Floats, Floats]]
 
@@ -97,22 +97,20 @@ def build_psf(
     x, y = peaks.x[rows], peaks.y[rows]
     sky = noise.at(x, y).astype(np.float64)
     stars = _Stars(rows, x - shifts[:, 0], y - shifts[:, 1], stamps, shifts, sky)
-    bright = np.sort(np.argsort(-peaks.significance[rows], kind="stable")[:PROFILE_STARS])
-    profile = fit_moffat(stamps[bright], shifts[bright], sky[bright], gain, fwhm_px)
-    maker = _Maker((image.shape[0], image.shape[1]), profile, config)
-    model = maker.model(None, 0)
-    coefficients = None
+    maker = _Maker(stars, gain, fwhm_px, (image.shape[0], image.shape[1]), config)
+    degree = config.degree_for(len(stars))
+    model, coefficients, fit = maker.model(None, degree), None, None
     for number in range(config.rounds):
-        fit = fit_stars(model, stars.stamps, stars.shifts, stars.places, stars.noise, gain)
+        fit = fit_stars(model, stars.stamps, stars.shifts, stars.places, stars.noise, gain, fit)
         stars, fit = _agreeing(stars, fit, config, len(peaks), len(rows))
-        degree = config.degree_for(len(stars))
+        degree = min(degree, config.degree_for(len(stars)))
         coefficients = maker.coefficients(stars, fit, degree, coefficients)
         model = maker.model(coefficients, degree)
         if number == 0 and isolate is not None:
             stamps, x, y = isolate(model, stars.rows)
-            shifts = np.column_stack([x - stars.column, y - stars.row])
-            stars = dataclasses.replace(stars, stamps=stamps, shifts=np.clip(shifts, -1, 1))
-    fit = fit_stars(model, stars.stamps, stars.shifts, stars.places, stars.noise, gain)
+            shifts = np.column_stack([x - np.rint(x), y - np.rint(y)])
+            stars = _Stars(stars.rows, np.rint(x), np.rint(y), stamps, shifts, stars.noise)
+    fit = fit_stars(model, stars.stamps, stars.shifts, stars.places, stars.noise, gain, fit)
     return dataclasses.replace(model, n_stars=len(stars), chi=float(np.median(fit.chi)))
 
 
@@ -140,69 +138,87 @@ def _agreeing(
 
 
 class _Maker:
-    """Turns a first profile and tables into a model.
+    """Turns stars into a profile, tables and a model.
 
     Parameters
     ----------
+    stars : _Stars
+        That the first profile is made from.
+    gain, fwhm_px : float
     shape : (ny, nx)
-    profile : Moffat
     config : PsfBuildConfig
     """
 
-    def __init__(self, shape: tuple[int, int], profile: Moffat, config: PsfBuildConfig) -> None:
-        self.shape, self.config = shape, config
-        self.fine = fitting_oversampling(profile.fwhm)
-        self.coarse = fitting_oversampling(profile.fwhm, TABLE_NODES_PER_FWHM)
-        half = config.half_px
-        dx, dy = node_grid(half, self.fine)
-        self.start = profile.at(dx, dy)
-        pixels = np.arange(-half, half + 1.0)
-        self.scale = 1 / float(profile.at(pixels[None, :], pixels[:, None]).sum())
-        self.start *= self.scale
-        self.profile = profile
-        self.window = profile.fwhm / 2.3548
+    def __init__(
+        self, stars: _Stars, gain: float, fwhm_px: float, shape: tuple[int, int], config: PsfBuildConfig
+    ) -> None:
+        self.shape, self.config, self.gain = shape, config, gain
+        brightness = np.nanmax(stars.stamps, axis=(1, 2))
+        chosen = np.sort(np.argsort(-brightness, kind="stable")[:PROFILE_STARS])
+        first = stars.take(chosen)
+        self.constant = self._profile(first, fwhm_px, 0)
+        every = max(1, len(stars) // VARYING_STARS)
+        self.varying_stars = stars.take(np.arange(len(stars))[::every])
+        self.fine = fitting_oversampling(self.constant.fwhm)
+        self.coarse = fitting_oversampling(self.constant.fwhm, TABLE_NODES_PER_FWHM)
+        self.starts: dict[int, tuple[Floats, PsfModel]] = {}
+
+    def _profile(self, stars: _Stars, start: Moffat | float, degree: int) -> Moffat:
+        terms = self._terms(stars, degree)
+        return fit_moffat(stars.stamps, stars.shifts, stars.noise, self.gain, terms, start)
+
+    def start(self, degree: int) -> tuple[Floats, PsfModel]:
+        """Return the profile as nodes of polynomial terms, and as a model; fitted once for a degree."""
+        if degree not in self.starts:
+            profile = self.constant
+            if degree > 0:
+                profile = self._profile(self.varying_stars, self.constant, degree)
+            nodes = profile_nodes(profile, degree, self.config.half_px, self.fine)
+            model = PsfModel.from_nodes(nodes, degree, self.shape, self.config.half_px, self.fine)
+            self.starts[degree] = (nodes, model)
+        return self.starts[degree]
 
     def coefficients(self, stars: _Stars, fit: StarFit, degree: int, before: Image | None) -> Image:
         """Fit the tables to stars; `before` are those of an earlier round."""
         n, s, t = table_rows(self.config.half_px), self.coarse, term_count(degree)
         start = np.zeros((t, s, s, n, n), np.float32)
         if before is not None:
-            start[: len(before)] = before[:t]
-        half = self.config.half_px
-        pixels = np.arange(-half, half + 1.0)
-        dx = pixels[None, None, :] - fit.shifts[:, 0, None, None]
-        dy = pixels[None, :, None] - fit.shifts[:, 1, None, None]
-        known = fit.level[:, None, None] + (self.scale * fit.flux)[:, None, None] * self.profile.at(dx, dy)
-        residual = np.where(fit.weight > 0, stars.stamps - known, 0).astype(np.float32)
-        pixels_of = StarPixels(residual, fit.weight, fit.flux, fit.shifts, self._terms(stars, degree))
-        return fit_tables(pixels_of, self._prior(t), start, self.config.steps)
+            start[:] = before[:t]
+        terms = self._terms(stars, degree)
+        residual = residual_pixels(self.start(degree)[1], stars.stamps, terms, fit)
+        pixels = StarPixels(residual, fit.weight, fit.flux, fit.shifts, terms)
+        return fit_tables(pixels, self._prior(t), start, self.config.steps)
 
     def _terms(self, stars: _Stars, degree: int) -> Floats:
         x, y = stars.places
-        out = np.zeros((len(stars), 6))
+        out = np.zeros((len(stars), MAX_TERMS))
         for k in range(len(stars)):
             u, v = (2 * x[k] + 1) / self.shape[1] - 1, (2 * y[k] + 1) / self.shape[0] - 1
             terms_at(u, v, degree, out[k])
         return np.ascontiguousarray(out[:, : term_count(degree)])
 
     def _prior(self, n_terms: int) -> Image:
-        """Return how far from zero every coefficient may be expected; fading to zero at the stamp's edge."""
-        half, s = self.config.half_px, self.coarse
+        """Return how far from zero every coefficient may be expected; fading to zero at the stamp's edge.
+
+        The constant term may leave the profile by much: all stars measure it, and what it errs by is the same
+        for all. The others are held close, or each corner of the image would have its own idea of the wings.
+        """
+        config = self.config
+        half, s, n = config.half_px, self.coarse, table_rows(config.half_px)
         dx, dy = node_grid(half, s)
-        radius = np.hypot(dx, dy)
-        expected = self.config.prior_share * self.profile.at(dx, dy) + self.config.prior_floor
-        fade = np.clip((half + 1.0 - radius) / (0.2 * half), 0, 1)
-        one = (self.scale * expected * fade).astype(np.float32)
-        n = table_rows(half)
-        table = np.moveaxis(one.reshape(n, s, n, s), (1, 3), (0, 1))
-        return np.ascontiguousarray(np.broadcast_to(table, (n_terms, s, s, n, n)))
+        light = self.constant.at(np.ones(1), dx, dy)
+        fade = np.clip((half + 1.0 - np.hypot(dx, dy)) / (0.2 * half), 0, 1) * s**2 / light.sum()
+        first = (config.prior_share * light + config.prior_floor) * fade
+        rest = config.varying_share * light * fade
+        nodes = np.stack([first] + [rest] * (n_terms - 1)).astype(np.float32)
+        return np.ascontiguousarray(by_phase(nodes, s))
 
     def model(self, coefficients: Image | None, degree: int) -> PsfModel:
         """Return the model, every term normalised and the PSF centred at any place."""
-        nodes = np.zeros((term_count(degree), *self.start.shape))
-        nodes[0] = self.start
+        half = self.config.half_px
+        nodes = self.start(degree)[0]
         if coefficients is not None:
-            matrix = spline_matrix(self.config.half_px, self.coarse, self.fine)
-            nodes += matrix @ in_order(coefficients).astype(np.float64) @ matrix.T
-        nodes = centred(nodes, self.config.half_px, self.fine, self.window)
-        return PsfModel.from_nodes(nodes, degree, self.shape, self.config.half_px, self.fine)
+            matrix = spline_matrix(half, self.coarse, self.fine)
+            nodes = nodes + matrix @ in_order(coefficients).astype(np.float64) @ matrix.T
+        nodes = centred(nodes, half, self.fine, self.constant.fwhm * SIGMA_OF_FWHM)
+        return PsfModel.from_nodes(nodes, degree, self.shape, half, self.fine)

@@ -29,8 +29,8 @@ Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
 FINE_STEPS = 10  # per pixel, where widths are measured
 SIGMA_OF_FWHM = 1 / 2.3548200450309493
-NODES_PER_FWHM = 6.0
-"""A cubic spline then follows a Gaussian to 1e-4 of its peak."""
+NODES_PER_FWHM = 5.2
+"""A cubic spline then follows a Gaussian to 2e-4 of its peak."""
 
 
 def term_count(degree: int) -> int:

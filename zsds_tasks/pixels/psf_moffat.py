@@ -1,4 +1,8 @@
-"""A Moffat profile fitted to many stars at once: what a PSF table starts from and falls back to in its wings."""
+"""A Moffat profile fitted to many stars at once, its shape a polynomial in place.
+
+It is what the tables of a PSF start from, and what they fall back to where stars say little: in the wings, and
+between few stars. Being smooth it fixes how much light the wings hold far better than free tables would.
+"""
 
 from __future__ import annotations
 
@@ -11,48 +15,45 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
-ITERATIONS = 25
+ITERATIONS = 30
 MODEL_ERROR = 0.03  # what a Moffat profile is off by, of itself: keeps the brightest star from ruling the fit
 CLIP_SIGMA = 4.0
 CLIP_MODEL_ERROR = 0.1
 SHAPE, LOCAL = 4, 4
 SLOPE_RANGE = (1.3, 12.0)
+SLOPE_START = 3.0
+CLIPPED_FROM = 3  # step
 
 
 @dataclass(frozen=True)
 class Moffat:
-    """Light (1 + a dx^2 + 2 b dx dy + c dy^2)^-beta, not normalised.
+    """Light (1 + a dx^2 + 2 b dx dy + c dy^2)^-beta, not normalised; a, b and c are polynomials in place.
 
     Parameters
     ----------
-    a, b, c : float
-        px^-2.
+    shape : numpy.ndarray (3, T), float64
+        Coefficients of a, b and c (px^-2) of the terms of `psf_splines.terms_at`.
     beta : float
     """
 
-    a: float
-    b: float
-    c: float
+    shape: Floats
     beta: float
-
-    @classmethod
-    def round(cls, fwhm_px: float, beta: float = 3.0) -> Moffat:
-        """Return a round profile of a width."""
-        a = (2 ** (1 / beta) - 1) / (fwhm_px / 2) ** 2
-        return cls(a, 0.0, a, beta)
 
     @property
     def fwhm(self) -> float:
-        """Geometric mean of the FWHM of both axes, px."""
-        return 2 * math.sqrt((2 ** (1 / self.beta) - 1) / math.sqrt(self.a * self.c - self.b**2))
+        """Geometric mean of the FWHM of both axes in the middle of the image, px."""
+        a, b, c = self.shape[:, 0]
+        return 2 * math.sqrt((2 ** (1 / self.beta) - 1) / math.sqrt(a * c - b * b))
 
-    def at(self, dx: Floats, dy: Floats) -> Floats:
-        """Return the light at offsets, px."""
-        power = self.a * dx * dx + 2 * self.b * dx * dy + self.c * dy * dy
-        return np.asarray((1 + power) ** -self.beta)
+    def at(self, terms: Floats, dx: Floats, dy: Floats) -> Floats:
+        """Return the light at offsets (px) from a star at a place given by its polynomial terms (T)."""
+        a, b, c = self.shape @ terms
+        return np.asarray((1 + np.maximum(a * dx * dx + 2 * b * dx * dy + c * dy * dy, 0)) ** -self.beta)
 
 
-def fit_moffat(stamps: Image, shifts: Floats, noise: Floats, gain: float, fwhm_px: float) -> Moffat:
+def fit_moffat(
+    stamps: Image, shifts: Floats, noise: Floats, gain: float, terms: Floats, start: Moffat | float
+) -> Moffat:
     """Fit one profile to stars, each with its own brightness, place and background.
 
     Parameters
@@ -65,123 +66,181 @@ def fit_moffat(stamps: Image, shifts: Floats, noise: Floats, gain: float, fwhm_p
         Of the sky, DN per pixel.
     gain : float
         Electrons per DN.
-    fwhm_px : float
-        Guess.
+    terms : numpy.ndarray (N, T), float64
+        Polynomial terms at the stars; one column of ones for a profile that is the same everywhere.
+    start : Moffat or float
+        Where to start from: a profile of as many terms or fewer, or a FWHM in px.
 
     Returns
     -------
     Moffat
     """
-    start = Moffat.round(fwhm_px)
-    shape = np.array([start.a, start.b, start.c, start.beta])
+    n_terms = terms.shape[1]
+    best = _start_vector(start, n_terms)
+    shape = best
     middle = stamps.shape[1] // 2
-    peaks = np.nan_to_num(np.nanmax(stamps[:, middle - 1 : middle + 2, middle - 1 : middle + 2], axis=(1, 2)))
+    core = slice(middle - 1, middle + 2)
+    peaks = np.max(np.nan_to_num(stamps[:, core, core]), axis=(1, 2))
     local = np.column_stack([np.maximum(peaks, 1e-3), np.zeros(len(stamps)), shifts])
-    best, cost, damping = shape, np.inf, 1e-3
-    normal, right = np.empty((SHAPE, SHAPE)), np.empty(SHAPE)
-    kept = local.copy()
+    kept, cost, damping = local, np.inf, 1e-3
+    normal, right = np.empty((len(stamps), SHAPE, SHAPE)), np.empty((len(stamps), SHAPE))
     for number in range(ITERATIONS):
         trial = local.copy()
-        now = _accumulate(stamps, noise, gain, shape, trial, number >= 3, normal, right)
-        # Clipping starts anew at the fourth step: costs before and after do not compare.
-        if now > cost and number != 3:
+        at_stars = np.column_stack([terms @ shape[:-1].reshape(3, n_terms).T, np.full(len(stamps), shape[-1])])
+        now = _accumulate(stamps, noise, gain, at_stars, trial, number >= CLIPPED_FROM, normal, right)
+        # Clipping starts anew: costs before and after do not compare.
+        if now > cost * (1 + 1e-9) and number != CLIPPED_FROM:
             damping *= 10
-            shape, local = (best + shape) / 2, kept.copy()
+            shape, local = (best + shape) / 2, kept
             if damping > 1e6:
                 break
             continue
-        is_done = number > 4 and cost - now < 1e-4 * cost
+        is_done = number > CLIPPED_FROM + 1 and cost - now < 1e-4 * cost
         best, cost, kept, local = shape, now, local, trial
         if is_done:
             break
         damping = max(damping / 10, 1e-6)
-        step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), right)
-        shape = _inside(best, best + step)
-    return Moffat(*(float(p) for p in best))
+        matrix, side = _expanded(normal, right, terms)
+        step = np.linalg.solve(matrix + damping * np.diag(np.diag(matrix)), side)
+        shape = _inside(best, best + step, n_terms)
+    return Moffat(best[:-1].reshape(3, n_terms), float(best[-1]))
 
 
-def _inside(old: Floats, new: Floats) -> Floats:
+def _start_vector(start: Moffat | float, n_terms: int) -> Floats:
+    """Return a, b, c of every term, then beta."""
+    vector = np.zeros((3, n_terms))
+    if isinstance(start, Moffat):
+        vector[:, : start.shape.shape[1]] = start.shape
+        beta = start.beta
+    else:
+        beta = SLOPE_START
+        vector[[0, 2], 0] = (2 ** (1 / beta) - 1) / (start / 2) ** 2
+    return np.append(vector.ravel(), beta)
+
+
+def _expanded(normal: Floats, right: Floats, terms: Floats) -> tuple[Floats, Floats]:
+    """Turn normal equations of each star's own a, b, c, beta into those of the polynomials and beta."""
+    n_terms = terms.shape[1]
+    size = 3 * n_terms + 1
+    matrix, side = np.zeros((size, size)), np.empty(size)
+    block = np.einsum("npq,nt,ns->ptqs", normal[:, :3, :3], terms, terms)
+    matrix[:-1, :-1] = block.reshape(size - 1, size - 1)
+    matrix[:-1, -1] = matrix[-1, :-1] = np.einsum("np,nt->pt", normal[:, :3, 3], terms).ravel()
+    matrix[-1, -1] = normal[:, 3, 3].sum()
+    side[:-1] = np.einsum("np,nt->pt", right[:, :3], terms).ravel()
+    side[-1] = right[:, 3].sum()
+    return matrix, side
+
+
+def _inside(old: Floats, new: Floats, n_terms: int) -> Floats:
     """Return a step that keeps the profile a profile: widths change by a factor, beta stays in its range."""
     new = new.copy()
-    for k in (0, 2):
+    a, b, c = (k * n_terms for k in range(3))
+    for k in (a, c):
         new[k] = min(max(new[k], 0.4 * old[k]), 2.5 * old[k])
-    limit = 0.8 * math.sqrt(new[0] * new[2])
-    new[1] = min(max(new[1], -limit), limit)
-    new[3] = min(max(new[3], old[3] / 1.5, SLOPE_RANGE[0]), old[3] * 1.5, SLOPE_RANGE[1])
+    limit = 0.8 * math.sqrt(new[a] * new[c])
+    new[b] = min(max(new[b], -limit), limit)
+    size = math.sqrt(new[a] * new[c])
+    varying = np.ones(3 * n_terms, np.bool_)
+    varying[[a, b, c]] = False
+    new[:-1][varying] = np.clip(new[:-1][varying], -0.3 * size, 0.3 * size)
+    new[-1] = min(max(new[-1], old[-1] / 1.5, SLOPE_RANGE[0]), old[-1] * 1.5, SLOPE_RANGE[1])
     return new
 
 
-@njit("f8(f4[:, :, ::1], f8[::1], f8, f8[::1], f8[:, ::1], b1, f8[:, ::1], f8[::1])", cache=True, nogil=True)
+@njit(
+    "void(f4[:, ::1], f8, f8, f8[::1], f8[::1], b1, f8[:, ::1], f8[::1], f8[::1])", cache=True, nogil=True
+)
+def _sum_star(
+    stamp: Image,
+    noise: float,
+    gain: float,
+    shape: Floats,
+    own: Floats,
+    is_clipped: bool,
+    full: Floats,
+    side: Floats,
+    cost: Floats,
+) -> None:
+    """Sum the normal equations of one star's own parameters and its shape; add to cost and pixel count."""
+    a, b, c, beta = shape[0], shape[1], shape[2], shape[3]
+    n = stamp.shape[0]
+    middle = n // 2
+    column = np.empty(LOCAL + SHAPE)
+    full[:] = 0.0
+    side[:] = 0.0
+    for i in range(n):
+        for j in range(n):
+            value = stamp[i, j]
+            dx, dy = j - middle - own[2], i - middle - own[3]
+            if not math.isfinite(value) or dx * dx + dy * dy > middle * middle:
+                continue
+            base = 1.0 + max(a * dx * dx + 2.0 * b * dx * dy + c * dy * dy, 0.0)
+            log_base = math.log(base)
+            light = math.exp(-beta * log_base)
+            model = own[0] * light
+            r = value - own[1] - model
+            variance = noise * noise + max(model, 0.0) / gain
+            w = 1.0 / (variance + (MODEL_ERROR * model) ** 2)
+            cost[1] += 1.0
+            if is_clipped and r * r > CLIP_SIGMA**2 * (variance + (CLIP_MODEL_ERROR * model) ** 2):
+                cost[0] += CLIP_SIGMA**2
+                continue
+            slope = -beta * model / base
+            column[0], column[1] = light, 1.0
+            column[2] = -slope * 2.0 * (a * dx + b * dy)
+            column[3] = -slope * 2.0 * (b * dx + c * dy)
+            column[4], column[5], column[6] = slope * dx * dx, slope * 2.0 * dx * dy, slope * dy * dy
+            column[7] = -model * log_base
+            cost[0] += w * r * r
+            for p in range(LOCAL + SHAPE):
+                side[p] += w * column[p] * r
+                for q in range(p + 1):
+                    full[p, q] += w * column[p] * column[q]
+    for p in range(LOCAL + SHAPE):
+        for q in range(p):
+            full[q, p] = full[p, q]
+    for p in range(LOCAL):
+        full[p, p] = full[p, p] * (1.0 + 1e-6) + 1e-12
+
+
+@njit(
+    "f8(f4[:, :, ::1], f8[::1], f8, f8[:, ::1], f8[:, ::1], b1, f8[:, :, ::1], f8[:, ::1])",
+    cache=True,
+    nogil=True,
+)
 def _accumulate(
     stamps: Image,
     noise: Floats,
     gain: float,
-    shape: Floats,
+    shapes: Floats,
     local: Floats,
     is_clipped: bool,
     normal: Floats,
     right: Floats,
 ) -> float:
-    """Sum the normal equations of the shape, the stars' own parameters eliminated; these are stepped in place.
+    """Write each star's normal equations of its shape, its own parameters eliminated; step these in place.
 
     Returns the robust mean of squared residuals over their variance.
     """
-    a, b, c, beta = shape[0], shape[1], shape[2], shape[3]
-    n = stamps.shape[1]
-    middle = n // 2
-    normal[:] = 0.0
-    right[:] = 0.0
-    cost, used = 0.0, 0
-    column = np.empty(LOCAL + SHAPE)
+    cost = np.zeros(2)
+    full, side = np.empty((LOCAL + SHAPE, LOCAL + SHAPE)), np.empty(LOCAL + SHAPE)
     for star in range(stamps.shape[0]):
-        amplitude, level, x, y = local[star, 0], local[star, 1], local[star, 2], local[star, 3]
-        full = np.zeros((LOCAL + SHAPE, LOCAL + SHAPE))
-        side = np.zeros(LOCAL + SHAPE)
-        for i in range(n):
-            for j in range(n):
-                value = stamps[star, i, j]
-                dx, dy = j - middle - x, i - middle - y
-                if not math.isfinite(value) or dx * dx + dy * dy > middle * middle:
-                    continue
-                base = 1.0 + a * dx * dx + 2.0 * b * dx * dy + c * dy * dy
-                light = base**-beta
-                model = amplitude * light
-                r = value - level - model
-                variance = noise[star] ** 2 + max(model, 0.0) / gain
-                w = 1.0 / (variance + (MODEL_ERROR * model) ** 2)
-                if is_clipped and r * r > CLIP_SIGMA**2 * (variance + (CLIP_MODEL_ERROR * model) ** 2):
-                    cost += CLIP_SIGMA**2
-                    used += 1
-                    continue
-                slope = -beta * model / base
-                column[0], column[1] = light, 1.0
-                column[2] = -slope * 2.0 * (a * dx + b * dy)
-                column[3] = -slope * 2.0 * (b * dx + c * dy)
-                column[4], column[5], column[6] = slope * dx * dx, slope * 2.0 * dx * dy, slope * dy * dy
-                column[7] = -model * math.log(base)
-                cost += w * r * r
-                used += 1
-                for p in range(LOCAL + SHAPE):
-                    side[p] += w * column[p] * r
-                    for q in range(p + 1):
-                        full[p, q] += w * column[p] * column[q]
-        for p in range(LOCAL + SHAPE):
-            for q in range(p):
-                full[q, p] = full[p, q]
-        for p in range(LOCAL):
-            full[p, p] = full[p, p] * (1.0 + 1e-6) + 1e-12
-        mixed = np.linalg.solve(full[:LOCAL, :LOCAL], full[:LOCAL, LOCAL:])
-        own = np.linalg.solve(full[:LOCAL, :LOCAL], side[:LOCAL])
+        own = local[star]
+        _sum_star(stamps[star], noise[star], gain, shapes[star], own, is_clipped, full, side, cost)
+        corner = full[:LOCAL, :LOCAL].copy()
+        mixed = np.linalg.solve(corner, full[:LOCAL, LOCAL:].copy())
+        change = np.linalg.solve(corner, side[:LOCAL].copy())
         for p in range(SHAPE):
+            right[star, p] = side[LOCAL + p]
             for k in range(LOCAL):
-                right[p] -= full[LOCAL + p, k] * own[k]
-            right[p] += side[LOCAL + p]
+                right[star, p] -= full[LOCAL + p, k] * change[k]
             for q in range(SHAPE):
-                normal[p, q] += full[LOCAL + p, LOCAL + q]
+                normal[star, p, q] = full[LOCAL + p, LOCAL + q]
                 for k in range(LOCAL):
-                    normal[p, q] -= full[LOCAL + p, k] * mixed[k, q]
-        local[star, 0] = max(amplitude + own[0], 1e-3)
-        local[star, 1] += own[1]
-        local[star, 2] = min(max(x + min(max(own[2], -0.3), 0.3), -1.5), 1.5)
-        local[star, 3] = min(max(y + min(max(own[3], -0.3), 0.3), -1.5), 1.5)
-    return cost / max(used, 1)
+                    normal[star, p, q] -= full[LOCAL + p, k] * mixed[k, q]
+        own[0] = max(own[0] + change[0], 1e-3)
+        own[1] += change[1]
+        own[2] = min(max(own[2] + min(max(change[2], -0.3), 0.3), -1.5), 1.5)
+        own[3] = min(max(own[3] + min(max(change[3], -0.3), 0.3), -1.5), 1.5)
+    return cost[0] / max(cost[1], 1.0)

@@ -14,7 +14,7 @@ from zsds_tasks.pixels.psf_splines import MARGIN, MAX_TERMS, mix_tables, sample_
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
-STEPS = 3
+FIRST_STEPS, LATER_STEPS = 3, 1
 CLIP_SIGMA = 5.0
 CLIP_MODEL_ERROR = 0.05
 """Pixels further off than five sigma, and 5 % of the star's light there, belong to something else."""
@@ -56,6 +56,7 @@ def fit_stars(
     places: tuple[Floats, Floats],
     noise: Floats,
     gain: float,
+    before: StarFit | None = None,
 ) -> StarFit:
     """Fit every star by itself.
 
@@ -72,83 +73,128 @@ def fit_stars(
         Of the sky, DN per pixel.
     gain : float
         Electrons per DN.
+    before : StarFit, optional
+        Of an earlier round: fewer steps do.
     """
-    n = len(stamps)
-    found = np.zeros((n, 6))
+    found = np.zeros((len(stamps), 6))
     found[:, 2:4] = shifts
+    steps = FIRST_STEPS
+    if before is not None:
+        found[:, 0], found[:, 1], steps = before.flux, before.level, LATER_STEPS
     weight = np.zeros_like(stamps)
     u = (2 * places[0] + 1) / model.shape[1] - 1
     v = (2 * places[1] + 1) / model.shape[0] - 1
     core = CORE_FWHM * model.fwhm
-    _fit(model.tables, model.degree, stamps, np.column_stack([u, v]), noise, gain, core, found, weight)
-    return StarFit(found[:, 0], found[:, 1], found[:, 2:4].copy(), found[:, 4], found[:, 5], weight)
+    _fit(model.tables, model.degree, stamps, np.column_stack([u, v]), noise, gain, core, steps, found, weight)
+    return StarFit(*(found[:, k].copy() for k in (0, 1)), found[:, 2:4].copy(), found[:, 4], found[:, 5], weight)
 
 
-@njit("f8(f4[:, ::1], f4[:, ::1], f4[:, ::1])", cache=True, nogil=True)
-def _scaled(stamp: Image, light: Image, weight: Image) -> float:
-    """Return the flux that fits alone."""
-    above = below = 0.0
-    for i in range(stamp.shape[0]):
-        for j in range(stamp.shape[1]):
-            if weight[i, j] > 0.0:
-                above += weight[i, j] * light[i, j] * stamp[i, j]
-                below += weight[i, j] * light[i, j] ** 2
-    return above / max(below, 1e-30)
-
-
-@njit("void(f4[:, ::1], f4[:, ::1], f8, f8, f8, f8, f4[:, ::1])", cache=True, nogil=True)
-def _set_weights(
-    stamp: Image, light: Image, flux: float, level: float, noise: float, gain: float, weight: Image
-) -> None:
-    """Write inverse variances; a negative flux means that it is not yet known and nothing is clipped."""
-    half = stamp.shape[0] // 2
+@njit("void(f4[:, ::1], f4[::1], f4[::1])", cache=True, nogil=True)
+def _flatten(stamp: Image, value: Image, good: Image) -> None:
+    """Write the pixels in a row, unusable ones as 0, and 1 for those usable and inside the round stamp."""
+    n = stamp.shape[0]
+    half = n // 2
     reach = (half + 0.5) ** 2
-    for i in range(stamp.shape[0]):
-        for j in range(stamp.shape[1]):
-            value = stamp[i, j]
-            weight[i, j] = 0.0
-            if not math.isfinite(value) or (i - half) ** 2 + (j - half) ** 2 > reach:
-                continue
-            model = flux * light[i, j] if flux > 0.0 else max(np.float64(value), 0.0)
-            variance = noise * noise + max(model, 0.0) / gain
-            r = value - level - model
-            if r * r > CLIP_SIGMA**2 * (variance + (CLIP_MODEL_ERROR * model) ** 2):
-                continue
-            weight[i, j] = 1.0 / (variance + (WEIGHT_MODEL_ERROR * model) ** 2)
+    for i in range(n):
+        for j in range(n):
+            inside = (i - half) ** 2 + (j - half) ** 2 <= reach and math.isfinite(stamp[i, j])
+            value[i * n + j] = stamp[i, j] if inside else np.float32(0.0)
+            good[i * n + j] = np.float32(1.0) if inside else np.float32(0.0)
 
 
-@njit(
-    "void(f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, ::1], f8, f8[::1])", cache=True, nogil=True
-)
-def _judge(
-    stamp: Image, light: Image, xx: Image, yy: Image, weight: Image, core: float, found: Floats
+@njit("void(f4[::1], f4[::1], f4[::1], f8[::1], f8, f8, f4[::1], f4[::1])", cache=True, nogil=True, fastmath=True)
+def _weigh(
+    value: Image, good: Image, light: Image, found: Floats, noise: float, gain: float, weight: Image, rest: Image
 ) -> None:
+    """Write residuals and inverse variances, 0 where unusable or too far off."""
+    flux, level = np.float32(found[0]), np.float32(found[1])
+    sky, per_dn = np.float32(noise * noise), np.float32(1.0 / gain)
+    clip = np.float32(CLIP_SIGMA**2)
+    share, clip_share = np.float32(WEIGHT_MODEL_ERROR**2), np.float32(CLIP_MODEL_ERROR**2)
+    for k in range(value.size):
+        model = flux * light[k]
+        r = value[k] - level - model
+        variance = sky + max(model, np.float32(0.0)) * per_dn
+        square = model * model
+        is_kept = r * r <= clip * (variance + clip_share * square)
+        weight[k] = good[k] / (variance + share * square) if is_kept else np.float32(0.0)
+        rest[k] = r
+
+
+@njit("void(f4[::1], f4[::1], f4[::1], f4[::1], f8[::1])", cache=True, nogil=True, fastmath=True)
+def _first_guess(value: Image, good: Image, light: Image, sky: Image, found: Floats) -> None:
+    """Write the flux that fits with the pixels' own light as their noise."""
+    above = below = np.float32(0.0)
+    for k in range(value.size):
+        w = good[k] / (sky[0] + max(value[k], np.float32(0.0)) * sky[1])
+        above += w * light[k] * value[k]
+        below += w * light[k] * light[k]
+    found[0] = max(above / max(below, np.float32(1e-30)), np.float32(1e-3))
+
+
+@njit("void(f4[::1], f4[::1], f4[::1], f4[::1], f4[::1], f8, f8[:, ::1], f8[::1])", cache=True, nogil=True, fastmath=True)
+def _sum_normal(
+    weight: Image, rest: Image, p: Image, px: Image, py: Image, flux: float, normal: Floats, right: Floats
+) -> None:
+    """Sum the normal equations of flux, x, y and level."""
+    one = np.float32(0.0)
+    a00 = a01 = a02 = a03 = a11 = a12 = a13 = a22 = a23 = a33 = one
+    b0 = b1 = b2 = b3 = one
+    f = np.float32(flux)
+    for k in range(weight.size):
+        w = weight[k]
+        u, v, r = px[k] * f, py[k] * f, rest[k]
+        wp, wu, wv = w * p[k], w * u, w * v
+        b0 += wp * r
+        b1 += wu * r
+        b2 += wv * r
+        b3 += w * r
+        a00 += wp * p[k]
+        a01 += wp * u
+        a02 += wp * v
+        a03 += wp
+        a11 += wu * u
+        a12 += wu * v
+        a13 += wu
+        a22 += wv * v
+        a23 += wv
+        a33 += w
+    normal[0, 0], normal[0, 1], normal[0, 2], normal[0, 3] = a00, a01, a02, a03
+    normal[1, 0], normal[1, 1], normal[1, 2], normal[1, 3] = a01, a11, a12, a13
+    normal[2, 0], normal[2, 1], normal[2, 2], normal[2, 3] = a02, a12, a22, a23
+    normal[3, 0], normal[3, 1], normal[3, 2], normal[3, 3] = a03, a13, a23, a33
+    right[0], right[1], right[2], right[3] = b0, b1, b2, b3
+    for k in range(4):
+        normal[k, k] = normal[k, k] * (1.0 + 1e-6) + 1e-12
+
+
+@njit("void(f4[::1], f4[::1], f4[::1], f4[::1], f4[::1], f8, f8[::1])", cache=True, nogil=True)
+def _judge(weight: Image, rest: Image, light: Image, xx: Image, yy: Image, core: float, found: Floats) -> None:
     """Write chi and sharp from the residuals in the core."""
-    half = stamp.shape[0] // 2
-    flux, level = found[0], found[1]
-    chi2 = n = 0.0
-    pp = pq = qq = pr = qr = 0.0
-    for i in range(stamp.shape[0]):
-        for j in range(stamp.shape[1]):
-            w = weight[i, j]
+    n = round(math.sqrt(weight.size))
+    half, flux = n // 2, found[0]
+    chi2 = used = pp = pq = qq = pr = qr = 0.0
+    for i in range(n):
+        for j in range(n):
+            k = i * n + j
+            w = weight[k]
             if w == 0.0 or (i - half - found[3]) ** 2 + (j - half - found[2]) ** 2 > core * core:
                 continue
-            r = stamp[i, j] - level - flux * light[i, j]
-            p, q = flux * light[i, j], 0.5 * flux * (xx[i, j] + yy[i, j])
+            r, p, q = rest[k], flux * light[k], 0.5 * flux * (xx[k] + yy[k])
             chi2 += w * r * r
-            n += 1.0
+            used += 1.0
             pp += w * p * p
             pq += w * p * q
             qq += w * q * q
             pr += w * p * r
             qr += w * q * r
-    found[4] = math.sqrt(chi2 / max(n - 3.0, 1.0))
+    found[4] = math.sqrt(chi2 / max(used - 3.0, 1.0))
     determinant = pp * qq - pq * pq
     found[5] = (pp * qr - pq * pr) / determinant if determinant > 0.0 else 0.0
 
 
 @njit(
-    "void(f4[:, :, :, :, ::1], i8, f4[:, :, ::1], f8[:, ::1], f8[::1], f8, f8, f8[:, ::1], f4[:, :, ::1])",
+    "void(f4[:, :, :, :, ::1], i8, f4[:, :, ::1], f8[:, ::1], f8[::1], f8, f8, i8, f8[:, ::1], f4[:, :, ::1])",
     cache=True,
     nogil=True,
 )
@@ -160,65 +206,84 @@ def _fit(
     noise: Floats,
     gain: float,
     core: float,
+    steps: int,
     found: Floats,
-    weight: Image,
+    weights: Image,
 ) -> None:
     """Fill flux, level, x, y, chi, sharp and the weights of every star."""
-    s, m = tables.shape[1], tables.shape[3]
-    n = stamps.shape[1]
+    s, m, n = tables.shape[1], tables.shape[3], stamps.shape[1]
     half = n // 2
-    terms = np.zeros(MAX_TERMS)
-    mixed = np.empty((s, s, m, m), np.float32)
-    work = np.empty((s, n, n + 2 * MARGIN), np.float32)
-    light, by_x, by_y = np.empty((n, n), np.float32), np.empty((n, n), np.float32), np.empty((n, n), np.float32)
+    terms, sky = np.zeros(MAX_TERMS), np.empty(2, np.float32)
+    mixed, work = np.empty((s, s, m, m), np.float32), np.empty((s, n, n + 2 * MARGIN), np.float32)
+    square, by_x, by_y = np.empty((n, n), np.float32), np.empty((n, n), np.float32), np.empty((n, n), np.float32)
+    light, px, py = square.reshape(n * n), by_x.reshape(n * n), by_y.reshape(n * n)
+    value, good, rest = np.empty(n * n, np.float32), np.empty(n * n, np.float32), np.empty(n * n, np.float32)
     normal, right = np.empty((4, 4)), np.empty(4)
     for star in range(stamps.shape[0]):
         terms_at(uv[star, 0], uv[star, 1], degree, terms)
         mix_tables(tables, terms, half, mixed)
-        for step in range(STEPS + 1):
-            x, y = found[star, 2], found[star, 3]
-            sample_table(mixed, x, y, half, half, 0, 0, light, work)
-            if step == 0:
-                _set_weights(stamps[star], light, -1.0, 0.0, noise[star], gain, weight[star])
-                found[star, 0] = max(_scaled(stamps[star], light, weight[star]), 1e-3)
-            flux, level = found[star, 0], found[star, 1]
-            _set_weights(stamps[star], light, flux, level, noise[star], gain, weight[star])
-            if step == STEPS:
+        _flatten(stamps[star], value, good)
+        weight, own = weights[star].reshape(n * n), found[star]
+        sky[0], sky[1] = noise[star] ** 2, 1.0 / gain
+        for step in range(steps + 1):
+            sample_table(mixed, own[2], own[3], half, half, 0, 0, square, work)
+            if step == 0 and own[0] <= 0.0:
+                _first_guess(value, good, light, sky, own)
+            _weigh(value, good, light, own, noise[star], gain, weight, rest)
+            if step == steps:
                 break
-            sample_table(mixed, x, y, half, half, 1, 0, by_x, work)
-            sample_table(mixed, x, y, half, half, 0, 1, by_y, work)
-            normal[:] = 0.0
-            right[:] = 0.0
-            for i in range(n):
-                for j in range(n):
-                    w = weight[star, i, j]
-                    if w == 0.0:
-                        continue
-                    p, px, py = light[i, j], by_x[i, j] * flux, by_y[i, j] * flux
-                    r = stamps[star, i, j] - level - flux * p
-                    right[0] += w * p * r
-                    right[1] += w * px * r
-                    right[2] += w * py * r
-                    right[3] += w * r
-                    normal[0, 0] += w * p * p
-                    normal[0, 1] += w * p * px
-                    normal[0, 2] += w * p * py
-                    normal[0, 3] += w * p
-                    normal[1, 1] += w * px * px
-                    normal[1, 2] += w * px * py
-                    normal[1, 3] += w * px
-                    normal[2, 2] += w * py * py
-                    normal[2, 3] += w * py
-                    normal[3, 3] += w
-            for p_ in range(4):
-                for q in range(p_):
-                    normal[p_, q] = normal[q, p_]
-                normal[p_, p_] = normal[p_, p_] * (1.0 + 1e-9) + 1e-12
+            sample_table(mixed, own[2], own[3], half, half, 1, 0, by_x, work)
+            sample_table(mixed, own[2], own[3], half, half, 0, 1, by_y, work)
+            _sum_normal(weight, rest, light, px, py, own[0], normal, right)
             change = np.linalg.solve(normal, right)
-            found[star, 0] = max(flux + change[0], 0.1 * flux)
-            found[star, 1] = level + change[3]
-            found[star, 2] = min(max(x + min(max(change[1], -0.3), 0.3), -1.0), 1.0)
-            found[star, 3] = min(max(y + min(max(change[2], -0.3), 0.3), -1.0), 1.0)
-        sample_table(mixed, found[star, 2], found[star, 3], half, half, 2, 0, by_x, work)
-        sample_table(mixed, found[star, 2], found[star, 3], half, half, 0, 2, by_y, work)
-        _judge(stamps[star], light, by_x, by_y, weight[star], core, found[star])
+            own[0] = max(own[0] + change[0], 0.1 * own[0])
+            own[1] += change[3]
+            own[2] = min(max(own[2] + min(max(change[1], -0.3), 0.3), -1.0), 1.0)
+            own[3] = min(max(own[3] + min(max(change[2], -0.3), 0.3), -1.0), 1.0)
+        sample_table(mixed, own[2], own[3], half, half, 2, 0, by_x, work)
+        sample_table(mixed, own[2], own[3], half, half, 0, 2, by_y, work)
+        _judge(weight, rest, light, px, py, core, own)
+
+
+def residual_pixels(model: PsfModel, stamps: Image, terms: Floats, fit: StarFit) -> Image:
+    """Return stars' pixels without background and without `model` at the fitted fluxes and places; 0 if unused.
+
+    Parameters
+    ----------
+    model : PsfModel
+        Any; not necessarily that of the fit.
+    stamps : numpy.ndarray (N, n, n), float32
+    terms : numpy.ndarray (N, T), float64
+        Polynomial terms at the stars.
+    fit : StarFit
+    """
+    out = np.zeros_like(stamps)
+    _subtract(model.tables, stamps, terms, fit.flux, fit.level, fit.shifts, fit.weight, out)
+    return out
+
+
+@njit(
+    "void(f4[:, :, :, :, ::1], f4[:, :, ::1], f8[:, ::1], f8[::1], f8[::1], f8[:, ::1], f4[:, :, ::1], f4[:, :, ::1])",
+    cache=True,
+    nogil=True,
+)
+def _subtract(
+    tables: Image,
+    stamps: Image,
+    terms: Floats,
+    flux: Floats,
+    level: Floats,
+    shifts: Floats,
+    weight: Image,
+    out: Image,
+) -> None:
+    s, m, n = tables.shape[1], tables.shape[3], stamps.shape[1]
+    mixed, work = np.empty((s, s, m, m), np.float32), np.empty((s, n, n + 2 * MARGIN), np.float32)
+    light = np.empty((n, n), np.float32)
+    for star in range(stamps.shape[0]):
+        mix_tables(tables, terms[star], n // 2, mixed)
+        sample_table(mixed, shifts[star, 0], shifts[star, 1], n // 2, n // 2, 0, 0, light, work)
+        for i in range(n):
+            for j in range(n):
+                if weight[star, i, j] > 0.0:
+                    out[star, i, j] = stamps[star, i, j] - level[star] - flux[star] * light[i, j]

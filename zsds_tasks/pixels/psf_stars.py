@@ -29,7 +29,7 @@ class PsfBuildConfig(Declaration):
     max_stars: Annotated[int, Field(ge=5)] = Field(500, description="stars used at most")
     least_sigma: Annotated[float, Field(gt=0)] = Field(20.0, description="least significance of a star")
     least_stars: tuple[int, int, int] = Field(
-        (4, 15, 60), description="stars needed for a PSF that is constant, linear, quadratic in x and y"
+        (4, 10, 30), description="stars needed for a PSF that is constant, linear, quadratic in x and y"
     )
     max_degree: Annotated[int, Field(ge=0, le=2)] = Field(2, description="of the polynomial in x and y")
     contamination: Annotated[float, Field(gt=0)] = Field(
@@ -38,12 +38,15 @@ class PsfBuildConfig(Declaration):
     clip_mads: Annotated[float, Field(gt=0)] = Field(
         4.0, description="stars whose width or residuals are further off are left out"
     )
-    rounds: Annotated[int, Field(ge=1, le=10)] = Field(3, description="of fitting stars, then tables")
-    steps: Annotated[int, Field(ge=1)] = Field(12, description="conjugate gradient steps of a round, at most")
+    rounds: Annotated[int, Field(ge=1, le=10)] = Field(2, description="of fitting stars, then tables")
+    steps: Annotated[int, Field(ge=1)] = Field(6, description="conjugate gradient steps of a round, at most")
     prior_share: Annotated[float, Field(gt=0)] = Field(
-        0.1, description="expected deviation from the first profile, as a share of its light there"
+        0.3, description="expected deviation from the first profile, as a share of its light there"
     )
-    prior_floor: Annotated[float, Field(gt=0)] = Field(2e-4, description="the same, as a share of its peak")
+    prior_floor: Annotated[float, Field(gt=0)] = Field(1e-4, description="the same, as a share of its peak")
+    varying_share: Annotated[float, Field(gt=0)] = Field(
+        0.05, description="expected deviation from the first profile's change over the image, as a share of it"
+    )
 
     def degree_for(self, n_stars: int) -> int:
         """Return the degree that so many stars allow."""

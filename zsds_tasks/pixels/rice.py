@@ -9,6 +9,8 @@ that all are zero, 15 (26) that each is stored as it is. Differences are mapped 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
@@ -17,6 +19,9 @@ MASK = 0xFFFF
 INTACT = -1
 SHORT, LONG = 16, 32
 """Bits of a pixel."""
+
+Bits = Any
+"""A 64-bit number without sign, in compiled code."""
 
 _BYTES = types.Array(types.uint8, 1, "C", readonly=True)
 _PLACES = types.int64[::1]
@@ -27,7 +32,7 @@ _LEADING_ZEROS = np.array([8 - n.bit_length() for n in range(256)], np.int64)
 
 
 @njit(types.uint64(_BYTES, types.int64), cache=True, nogil=True)
-def _word(data: NDArray[np.uint8], position: int) -> int:
+def _word(data: NDArray[np.uint8], position: int) -> Bits:
     """Return eight bytes as a big-endian number."""
     at = _U(position)  # an index without a sign: the compiler makes one load of this
     return (
@@ -39,8 +44,8 @@ def _word(data: NDArray[np.uint8], position: int) -> int:
 
 @njit(_HELD(_BYTES, types.int64, types.int64, types.uint64, types.int64), cache=True, nogil=True)
 def _last_bytes(
-    data: NDArray[np.uint8], position: int, end: int, held: int, n_held: int
-) -> tuple[int, int, int]:
+    data: NDArray[np.uint8], position: int, end: int, held: Bits, n_held: int
+) -> tuple[int, Bits, int]:
     """Take bytes in until 56 bits or more are held or none are left, where `_word` would read too far."""
     while n_held <= 56 and position < end:
         held |= _U(data[position]) << _U(56 - n_held)
@@ -50,7 +55,7 @@ def _last_bytes(
 
 
 @njit(_HELD(_BYTES, types.int64, types.int64, types.uint64, types.int64), cache=True, nogil=True)
-def _fill(data: NDArray[np.uint8], position: int, end: int, held: int, n_held: int) -> tuple[int, int, int]:
+def _fill(data: NDArray[np.uint8], position: int, end: int, held: Bits, n_held: int) -> tuple[int, Bits, int]:
     """Take bytes in until 56 bits or more are held, left-aligned, or none are left.
 
     Below the bits that count, `held` may have some that will come again: they are the same.
@@ -69,10 +74,10 @@ def _fill(data: NDArray[np.uint8], position: int, end: int, held: int, n_held: i
     nogil=True,
 )
 def _long_run(
-    data: NDArray[np.uint8], position: int, end: int, held: int, n_held: int
-) -> tuple[int, int, int, int]:
+    data: NDArray[np.uint8], position: int, end: int, held: Bits, n_held: int
+) -> tuple[int, int, Bits, int]:
     """Take in a unary number of eight or more and the one that ends it; -1 if the bytes end before."""
-    zeros = np.int64(0)
+    zeros = 0
     while True:
         counted = held & ~(_ONES >> _U(n_held)) if n_held < 64 else held
         if counted != _U(0):
@@ -80,7 +85,7 @@ def _long_run(
         zeros += n_held
         position, held, n_held = _fill(data, position, end, _U(0), 0)
         if n_held == 0:
-            return np.int64(-1), position, held, n_held
+            return -1, position, held, n_held
     while counted >> _U(63) == _U(0):
         counted <<= _U(1)
         held <<= _U(1)

@@ -7,6 +7,8 @@ Source: FITS standard 4.0, section 10.4.1. Its inverse is `rice`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -18,6 +20,8 @@ SLACK = 16
 
 Bytes = NDArray[np.uint8]
 Integers = NDArray[np.int64]
+Bits = Any
+"""A 64-bit number without sign, in compiled code."""
 _U = np.uint64
 
 
@@ -59,7 +63,7 @@ def bound(n_pixels: int, itemsize: int) -> int:
 
 
 @njit("void(u1[::1], i8, u8)", cache=True, nogil=True)
-def _store(heap: Bytes, used: int, held: int) -> None:
+def _store(heap: Bytes, used: int, held: Bits) -> None:
     """Write the four low bytes of a number, the highest first."""
     at = _U(used)  # an index without a sign: the compiler makes one store of this
     heap[at] = np.uint8(held >> _U(24))
@@ -69,7 +73,7 @@ def _store(heap: Bytes, used: int, held: int) -> None:
 
 
 @njit("Tuple((i8, u8, i8))(u1[::1], i8, u8, i8, u8, i8)", cache=True, nogil=True)
-def _put(heap: Bytes, used: int, held: int, n_held: int, value: int, bits: int) -> tuple[int, int, int]:
+def _put(heap: Bytes, used: int, held: Bits, n_held: Bits, value: Bits, bits: int) -> tuple[int, Bits, int]:
     """Append up to 32 bits; return bytes used, what is held back and how many bits of it count (0 to 31)."""
     held, n_held = (held << _U(bits)) | value, n_held + bits
     if n_held >= 32:
@@ -80,9 +84,10 @@ def _put(heap: Bytes, used: int, held: int, n_held: int, value: int, bits: int) 
 
 
 @njit("i8(u8, i8)", cache=True, nogil=True)
-def _low_bits(total: int, n: int) -> int:
+def _low_bits(total: Bits, n: int) -> int:
     """Return how many bits of each difference are written as they are."""
-    mean = max((np.int64(total) - n // 2 - 1) // n, 0) >> 1
+    sum_less_half: Any = np.int64(total) - n // 2 - 1
+    mean = max(sum_less_half // n, 0) >> 1
     fs = 0
     while mean > 0:
         fs += 1
@@ -92,18 +97,18 @@ def _low_bits(total: int, n: int) -> int:
 
 @njit("Tuple((i8, u8, i8))(u8[::1], i8, i8, u1[::1], i8, u8, i8)", cache=True, nogil=True)
 def _verbatim(
-    folded: NDArray[np.uint64], n: int, width: int, heap: Bytes, used: int, held: int, n_held: int
-) -> tuple[int, int, int]:
+    folded: NDArray[np.uint64], n: int, width: int, heap: Bytes, used: int, held: Bits, n_held: Bits
+) -> tuple[int, Bits, int]:
     for k in range(n):
         used, held, n_held = _put(heap, used, held, n_held, folded[k], width)
     return used, held, n_held
 
 
 @njit("Tuple((i8, u8, i8))(u1[::1], i8, u8, i8, u8)", cache=True, nogil=True)
-def _put_zeros(heap: Bytes, used: int, held: int, n_held: int, zeros: int) -> tuple[int, int, int]:
+def _put_zeros(heap: Bytes, used: int, held: Bits, n_held: Bits, zeros: Bits) -> tuple[int, Bits, int]:
     """Append zeros, however many."""
     while zeros > _U(0):
-        step = min(zeros, _U(32))
+        step = zeros if zeros < _U(32) else _U(32)  # noqa: FURB136 - min would make them floats
         used, held, n_held = _put(heap, used, held, n_held, _U(0), np.int64(step))
         zeros -= step
     return used, held, n_held

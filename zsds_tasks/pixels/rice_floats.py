@@ -69,7 +69,7 @@ class StoredTiles:
     seed: int
 
 
-def read_floats(data: bytes, hdu: Hdu) -> Image:
+def read_floats(data: bytes, hdu: Hdu, out: Image | None = None) -> Image:
     """Decode a compressed image of 32-bit floats.
 
     Parameters
@@ -78,6 +78,8 @@ def read_floats(data: bytes, hdu: Hdu) -> Image:
         The whole file.
     hdu : Hdu
         From `zsds_tasks.pixels.fits.scan`.
+    out : numpy.ndarray (ny, nx), float32, optional
+        Receives the image.
 
     Returns
     -------
@@ -86,7 +88,7 @@ def read_floats(data: bytes, hdu: Hdu) -> Image:
     Raises
     ------
     StructureError
-        If the HDU is no such image, or its table is not as it has to be.
+        If the HDU is no such image, its table is not as it has to be, or `out` has another shape.
     DecodeError
         If a tile's bytes are broken; names it.
     """
@@ -99,8 +101,12 @@ def read_floats(data: bytes, hdu: Hdu) -> Image:
         raise StructureError(f"tiles of {tile_ny} x {tile_nx} in {ny} x {nx} pixels cannot be")
     if 4 * nx * ny > MOST_PER_BYTE * hdu.data_size:
         raise StructureError(f"{hdu.data_size} bytes cannot hold {ny} x {nx} pixels")
+    image = np.empty((ny, nx), np.float32) if out is None else out
+    if image.shape != (ny, nx):
+        raise StructureError(f"holds {ny} x {nx} pixels, not {' x '.join(map(str, image.shape))}")
     table = read_tile_table(data, hdu, -(-nx // tile_nx) * -(-ny // tile_ny))
-    return decode_floats(data, _stored_tiles(header, table, (tile_ny, tile_nx)), (ny, nx))
+    _restore(data, _stored_tiles(header, table, (tile_ny, tile_nx)), image)
+    return image
 
 
 def _stored_tiles(header: Header, table: TileTable, tile_shape: tuple[int, int]) -> StoredTiles:
@@ -125,15 +131,7 @@ def _stored_tiles(header: Header, table: TileTable, tile_shape: tuple[int, int])
     )  # fmt: skip
 
 
-def decode_floats(data: bytes, tiles: StoredTiles, shape: tuple[int, int]) -> Image:
-    """Return the image (ny, nx) float32.
-
-    Raises
-    ------
-    DecodeError
-        If a tile is broken; names it.
-    """
-    image = np.empty(shape, np.float32)
+def _restore(data: bytes, tiles: StoredTiles, image: Image) -> None:
     rows, columns = tiles.tile_shape
     broken = _decode(
         np.frombuffer(data, np.uint8), tiles.starts, tiles.ends, tiles.scales, tiles.zeros,
@@ -141,13 +139,12 @@ def decode_floats(data: bytes, tiles: StoredTiles, shape: tuple[int, int]) -> Im
     )  # fmt: skip
     if broken != INTACT:
         raise DecodeError(f"tile {broken + 1} of {tiles.starts.size} does not decode to its pixels")
-    across = -(-shape[1] // columns)
+    across = -(-image.shape[1] // columns)
     for tile in np.flatnonzero(tiles.gzip_ends > tiles.gzip_starts):
         y, x = tile // across * rows, tile % across * columns
         part = image[y : y + rows, x : x + columns]
         stream = data[tiles.gzip_starts[tile] : tiles.gzip_ends[tile]]
         part[:] = _unzipped(stream, part.shape, f"tile {tile + 1} of {tiles.starts.size}")
-    return image
 
 
 def _unzipped(stream: bytes, shape: tuple[int, ...], which: str) -> Image:

@@ -94,7 +94,8 @@ def encode_floats(
 
 def _scaling(values: Image, level: float, step: float | None) -> tuple[float, float, int]:
     """Return step, zero and what is added to the counts of a tile; step 0 if it cannot be quantised."""
-    low, high, undefined = tile_range(values)
+    least, most, undefined = tile_range(values)
+    low, high = float(least), float(most)
     if undefined == values.size:
         return 1.0, 0.0, 0
     scale = step or tile_noise(values) / level

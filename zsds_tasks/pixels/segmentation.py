@@ -21,14 +21,14 @@ class SegmentationConfig(Declaration):
     """How sources are found and parted."""
 
     threshold_sigma: Annotated[float, Field(gt=0)] = Field(
-        1.5, description="of a sky pixel of the unfiltered image; the filtered image must be above"
+        1.4, description="of a sky pixel of the unfiltered image; the filtered image must be above"
     )
     min_area: Annotated[int, Field(ge=1)] = Field(5, description="pixels a source must have")
     contrast: Annotated[float, Field(ge=0, le=1)] = Field(
         0.005, description="light of a part above the saddle, relative to that of the part it meets there"
     )
     significance: Annotated[float, Field(ge=0)] = Field(
-        3.0, description="of a part's peak over the saddle, in sigma of the filtered image"
+        2.0, description="of a part's peak over the saddle, in sigma of the filtered image"
     )
 
 
@@ -48,6 +48,8 @@ class Segmentation:
         Index of the pixel that is brightest after filtering.
     is_parted : numpy.ndarray (N), bool
         The source was parted from another one.
+    height : numpy.ndarray (N), float32
+        Value of the filtered image at the peak.
     """
 
     labels: Indexes
@@ -55,6 +57,7 @@ class Segmentation:
     first: Indexes
     peak: Indexes
     is_parted: NDArray[np.bool_]
+    height: Image
 
     def __len__(self) -> int:
         return len(self.peak)
@@ -63,6 +66,17 @@ class Segmentation:
     def area(self) -> Indexes:
         """Number of pixels of each source (N), int32."""
         return np.diff(self.first)
+
+    def keep(self, wanted: NDArray[np.bool_]) -> Segmentation:
+        """Return only the wanted (N) sources, numbered anew; the label map is changed in place."""
+        area = self.area
+        number = np.where(wanted, np.cumsum(wanted), 0).astype(np.int32)
+        self.labels.reshape(-1)[self.pixels] = np.repeat(number, area)
+        first = np.concatenate([[0], np.cumsum(area[wanted])]).astype(np.int32)
+        pixels = self.pixels[np.repeat(wanted, area)]
+        return Segmentation(
+            self.labels, pixels, first, self.peak[wanted], self.is_parted[wanted], self.height[wanted]
+        )
 
     def mark(self, mask: NDArray[np.uint16], flag: int) -> None:
         """Set a flag in a mask (ny, nx) at every pixel of a source, in place."""
@@ -133,21 +147,30 @@ def segment(
     order, first, _ = group_pixels(runs, parent, len(found), config.min_area)
     labels = np.zeros(image.shape, np.int32) if out is None else out
     labels.fill(0)
-    pixels, values = found[order], values[order]
-    flat = labels.reshape(-1)
-    flat[pixels] = np.arange(1, len(pixels) + 1, dtype=np.int32)
     # Of the filtered image; light and sky have the same filter.
     spread = float(np.sum(kernel.astype(np.float64) ** 2)) ** 2
     level = float(np.median(noise.values))
     limits = np.array([config.contrast, config.significance, spread * level**2, spread / gain])
+    return _part(labels, found[order], values[order], first, config.min_area, limits)
+
+
+def _part(
+    labels: Indexes, pixels: Indexes, values: Image, first: Indexes, least: int, limits: NDArray[np.float64]
+) -> Segmentation:
+    """Part components into sources and put their pixels in order of source; see `part_components`."""
+    flat = labels.reshape(-1)
+    flat[pixels] = np.arange(1, len(pixels) + 1, dtype=np.int32)
     label = np.empty(len(pixels), np.int32)
-    most = len(pixels) // max(config.min_area, 1) + 1
-    peak, area, is_parted = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.bool_)
-    n = part_components(pixels, first, values, labels, label, config.min_area, limits, peak, area, is_parted)
+    most = len(pixels) // least + 1
+    peak, area = np.empty(most, np.int32), np.empty(most, np.int32)
+    is_parted, height = np.empty(most, np.bool_), np.empty(most, np.float32)
+    n = part_components(pixels, first, values, labels, label, least, limits, peak, area, is_parted, height)
     flat[pixels] = label
     by_source = np.argsort(label, kind="stable")[np.count_nonzero(label == 0) :]
     bounds = np.concatenate([[0], np.cumsum(area[:n])]).astype(np.int32)
-    return Segmentation(labels, pixels[by_source], bounds, peak[:n].copy(), is_parted[:n].copy())
+    return Segmentation(
+        labels, pixels[by_source], bounds, peak[:n].copy(), is_parted[:n].copy(), height[:n].copy()
+    )
 
 
 def _highest(image: Image) -> float:

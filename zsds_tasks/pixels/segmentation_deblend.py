@@ -21,7 +21,7 @@ from zsds_tasks.pixels.segmentation_scan import Indexes, find_root
 Floats = NDArray[np.float64]
 INSERTION = 40
 """Up to so many pixels sorting by insertion is faster."""
-_FLOOD = "i8(i4[::1], i4[::1], f4[::1], i4[:, ::1], i4[::1], i8, f8[::1], i4[::1], i4[::1], b1[::1])"
+_FLOOD = "i8(i4[::1], i4[::1], f4[::1], i4[:, ::1], i4[::1], i8, f8[::1], i4[::1], i4[::1], b1[::1], f4[::1])"
 
 
 @njit(cache=True)
@@ -76,18 +76,32 @@ def _is_source(
 
 @njit(cache=True)
 def _meet(
-    basins: tuple[int, int], sums: Floats, counts: Indexes, peaks: Image, parent: Indexes, saddle: float, limits: Floats
+    basins: tuple[int, int],
+    sums: Floats,
+    counts: Indexes,
+    peaks: Image,
+    parent: Indexes,
+    is_sure: NDArray[np.bool_],
+    saddle: float,
+    limits: Floats,
 ) -> None:
-    """Join two basins that meet at a saddle unless both are sources."""
+    """Join two basins that meet at a saddle unless both are sources.
+
+    A basin that once was found a source stays one, whatever its neighbours become part of.
+    """
     a, b = basins
     if sums[a] - counts[a] * saddle < sums[b] - counts[b] * saddle:
         a, b = b, a
+    if is_sure[b]:
+        return
     if _is_source(sums, counts, peaks, (b, a), saddle, limits):
+        is_sure[a] = is_sure[b] = True
         return
     # The higher peak names the basin.
     if peaks[b] > peaks[a]:
         a, b = b, a
     parent[b] = a
+    is_sure[a] |= is_sure[b]
     sums[a] += sums[b]
     counts[a] += counts[b]
 
@@ -101,7 +115,7 @@ def _flood_component(
     order = _descending(values[lo:hi])
     sums, counts = np.empty(hi - lo, np.float64), np.empty(hi - lo, np.int32)
     peaks, parent = np.empty(hi - lo, np.float32), np.empty(hi - lo, np.int32)
-    peak_at = np.empty(hi - lo, np.int32)
+    peak_at, is_sure = np.empty(hi - lo, np.int32), np.zeros(hi - lo, np.bool_)
     n = 0
     basin[lo:hi] = -1
     for step in order:
@@ -114,7 +128,7 @@ def _flood_component(
                 if k >= lo and k < hi and basin[k] >= 0:
                     root = find_root(parent, basin[k])
                     if best >= 0 and root != best:
-                        _meet((best, root), sums, counts, peaks, parent, float(values[i]), limits)
+                        _meet((best, root), sums, counts, peaks, parent, is_sure, float(values[i]), limits)
                     if values[k] > best_value:
                         best, best_value = root, values[k]
                     best = find_root(parent, np.int32(best))
@@ -140,6 +154,7 @@ def part_components(
     peak: Indexes,
     area: Indexes,
     is_parted: NDArray[np.bool_],
+    height: Image,
 ) -> int:
     """Give every pixel the number of its source; return how many sources there are.
 
@@ -163,6 +178,8 @@ def part_components(
         Written: index of the brightest pixel in the flattened image, number of pixels.
     is_parted : numpy.ndarray (>= sources), bool
         Written: the component has other sources.
+    height : numpy.ndarray (>= sources), float32
+        Written: value at the peak.
     """
     n_sources = 0
     for c in range(len(first) - 1):
@@ -171,6 +188,7 @@ def part_components(
         if peaks <= 1:
             label[lo:hi] = n_sources + 1
             peak[n_sources], area[n_sources], is_parted[n_sources] = pixels[at], hi - lo, False
+            height[n_sources] = values[at]
             n_sources += 1
             continue
         n, parent, peak_at = _flood_component(pixels, values, index, lo, hi, limits, label)
@@ -183,6 +201,7 @@ def part_components(
         for b in range(n):
             if parent[b] == b and size[b] >= least:
                 peak[n_sources], area[n_sources] = pixels[peak_at[b]], size[b]
+                height[n_sources] = values[peak_at[b]]
                 n_sources += 1
                 number[b] = n_sources
         is_parted[before:n_sources] = n_sources - before > 1

@@ -1,4 +1,4 @@
-"""How well calibration masters know the detector that was planted: bias, pixel response, bad pixels."""
+"""How well calibration masters know what was planted: bias, pixel response, bad pixels, smooth maps."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from zsds_tasks.science.calibration.smooth import SmoothConfig, Smoother
 from zsds_tasks.simulator.instrument.detector import BAD_KINDS, Ccd
 from zsds_tasks.simulator.instrument.optics import quadrant_origin
 from zsds_tasks.simulator.score import Measure
+from zsds_tasks.simulator.score_maps import MAP_KINDS, score_maps
 from zsds_tasks.simulator.truth.recipe import instrument_of
 from zsds_tasks.survey.camera import Camera
 from zsds_tasks.survey.nights import ObservingNight
@@ -53,8 +54,8 @@ def score_calibration(lakehouse: Lakehouse, truth: Path, night: ObservingNight) 
     -------
     list of Measure
         Residuals of bias (DN) and flat (relative), medians over the masters; the width of their pulls;
-        completeness and purity of each bit of bad pixels. Empty if the night has no masters, or was
-        simulated before its recipe was kept.
+        completeness and purity of each bit of bad pixels; what `score_maps` says. Empty if the night has no
+        masters, or was simulated before its recipe was kept.
     """
     rows = lakehouse.table("master_frames").read(where={"night": str(night), "accepted": True}).to_pylist()
     try:
@@ -62,8 +63,11 @@ def score_calibration(lakehouse: Lakehouse, truth: Path, night: ObservingNight) 
     except NothingToDoError:
         return []
     residuals: dict[str, list[tuple[float, float]]] = {"bias": [], "hifreqflat": []}
+    maps = [row for row in rows if row["kind"] in MAP_KINDS]
     counts = {bit: np.zeros(4, np.int64) for bit in JUSTIFYING}
     for row in rows:
+        if row["kind"] not in {"bias", "hifreqflat", "badpix"}:
+            continue
         ccd = instrument.ccd(row["ccdid"])
         image = _pixels(lakehouse, row, "path")
         if row["kind"] == "badpix":
@@ -72,7 +76,12 @@ def score_calibration(lakehouse: Lakehouse, truth: Path, night: ObservingNight) 
             continue
         uncertainty = _pixels(lakehouse, row, "unc_path")
         residuals[row["kind"]].append(_residual(row, image, uncertainty, ccd, instrument.camera))
-    return [*_residual_measures(residuals), *_defect_measures(counts)]
+    flats = {(row["rcid"], row["fid"]): row for row in rows if row["kind"] == "hifreqflat"}
+    return [
+        *_residual_measures(residuals),
+        *_defect_measures(counts),
+        *score_maps(lakehouse, instrument, maps, flats),
+    ]
 
 
 def _pixels(lakehouse: Lakehouse, row: Row, column: str) -> NDArray[Any]:

@@ -70,7 +70,7 @@ class MaskScore:
 def score_masks(
     lakehouse: Lakehouse,
     images: Sequence[Row],
-    artefacts: Callable[[int, int], list[Row]],
+    artefacts: Callable[[int, int], Sequence[Row]],
     noise: Callable[[int, int], float],
     reflections: ReflectionConfig,
 ) -> MaskScore:

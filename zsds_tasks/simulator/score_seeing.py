@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from zsds_tasks.simulator.instrument.optics import Optics
-from zsds_tasks.simulator.instrument.psf import PsfConfig, pixel_variance
+from zsds_tasks.simulator.instrument.psf import SMALLEST_SIGMA_PX, PsfConfig, pixel_variance
 from zsds_tasks.survey.camera import Camera
 
 
@@ -36,6 +36,7 @@ def true_fwhm_arcsec(
     v = quadrant.centre_north_arcsec / optics.radius_arcsec
     drift = 1 + config.tilt[0] * u + config.tilt[1] * v + config.curvature * (u * u + v * v)
     variance = config.core.variances * (seeing_arcsec * drift / scale) ** 2 + pixel_variance(config)
+    variance = np.maximum(variance, SMALLEST_SIGMA_PX**2)
     height = config.core.weights / variance
 
     def over_half(radius: float) -> float:

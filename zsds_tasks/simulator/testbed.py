@@ -151,9 +151,7 @@ def expose_quadrant(
     quadrant = instrument.camera.quadrants[rcid]
     scene = stage.night.scene(exposure, quadrant.ccdid)
     frame = expose_ccd(instrument, scene, quadrant.ccdid)
-    ccd = instrument.ccd(quadrant.ccdid)
-    pattern = ccd.bias[quadrant.qid - 1]
-    bias = pattern.row[:, None] + pattern.column + pattern.glow_row[:, None] * pattern.glow_column
+    bias, response, defects = planted(instrument, quadrant)
     here = pa.scalar(rcid, pa.int16())
     detections = detection_table(instrument.camera, instrument.optics, scene)
     artefacts = artefact_table(instrument.camera, list(frame.artefacts))
@@ -162,10 +160,10 @@ def expose_quadrant(
         overscan=frame.overscans[quadrant.qid - 1],
         quadrant=quadrant,
         exposure=exposure,
-        bias=bias.astype(np.float32),
-        response=_part(ccd.response, instrument, quadrant.qid).astype(np.float32),
+        bias=bias,
+        response=response,
         smooth=_smooth(instrument, exposure, quadrant),
-        defects=_defects(ccd, instrument, quadrant.qid),
+        defects=defects,
         detections=detections.filter(pc.equal(detections["rcid"], here)),
         artefacts=artefacts.filter(pc.equal(artefacts["rcid"], here)),
         instrument=instrument,
@@ -173,9 +171,16 @@ def expose_quadrant(
     )
 
 
-def _pointed(
-    instrument: Instrument, exposure: Exposure, rcid: int, place: tuple[float, float]
-) -> Exposure:
+def planted(instrument: Instrument, quadrant: Quadrant) -> tuple[Image, Image, dict[str, NDArray[np.bool_]]]:
+    """Return what is fixed in a channel: bias (DN), pixel response, and where defects of each kind lie."""
+    ccd = instrument.ccd(quadrant.ccdid)
+    pattern = ccd.bias[quadrant.qid - 1]
+    bias = pattern.row[:, None] + pattern.column + pattern.glow_row[:, None] * pattern.glow_column
+    response = np.ascontiguousarray(_part(ccd.response, instrument, quadrant.qid), np.float32)
+    return bias.astype(np.float32), response, _defects(ccd, instrument, quadrant.qid)
+
+
+def _pointed(instrument: Instrument, exposure: Exposure, rcid: int, place: tuple[float, float]) -> Exposure:
     """Turn the telescope, errors and all, so that the middle of a channel lies at a place."""
     east = instrument.camera.quadrants[rcid].centre_east_arcsec
     north = instrument.camera.quadrants[rcid].centre_north_arcsec

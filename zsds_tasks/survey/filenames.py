@@ -29,6 +29,7 @@ class ScienceSuffix(StrEnum):
     """Products of one readout channel of one on-sky exposure, differences included."""
 
     IMAGE = "sciimg.fits"
+    UNCERTAINTY = "sciunc.fits"  # ours: ZTF serves none
     MASK = "mskimg.fits"
     PSF_CATALOG = "psfcat.fits"
     APERTURE_CATALOG = "sexcat.fits"

@@ -141,11 +141,10 @@ def judge_map(
     compared = "first of its kind"
     if previous is not None and previous[0].shape == values.shape:
         compared = "as the last one"
-        difference = values - previous[0]
+        difference = np.asarray(values - previous[0], np.float64)
         offset = float(np.median(difference))
         expected = float(np.median(error**2 + previous[1] ** 2))
-        # Few cells, and errors that move together: all of it stands against the uncertainty.
-        change = float(np.sqrt(max(np.mean((difference - offset) ** 2) - expected, 0.0)))
+        change = float(np.sqrt(max(float(np.mean((difference - offset) ** 2)) - expected, 0.0)))
         uncertain = float(np.sqrt(expected))
         if not abs(offset) <= limits.max_offset + uncertain:
             faults.append(f"change: median {offset:+.3g} since the last, {limits.max_offset:g} allowed")

@@ -23,6 +23,8 @@ Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
 SAMPLE_STEP = 5
 """Median and MAD of a cell, which only bound its mean, come from every fifth pixel of every fifth row."""
+MIN_SAMPLE = 100
+"""Of fewer good pixels than so many all are taken."""
 
 
 class LampConfig(Declaration):
@@ -136,8 +138,11 @@ def cell_means(image: Image, cell: int, clip_sigma: float) -> tuple[Floats, NDAr
     middle, limit = np.full((rows, columns), np.nan), np.zeros((rows, columns))
     for i, (top, bottom) in enumerate(pairwise(_edges(image.shape[0], cell))):
         for j, (left, right) in enumerate(pairwise(_edges(image.shape[1], cell))):
-            sample = image[top:bottom:SAMPLE_STEP, left:right:SAMPLE_STEP]
+            block = image[top:bottom, left:right]
+            sample = block[::SAMPLE_STEP, ::SAMPLE_STEP]
             sample = sample[np.isfinite(sample)]
+            if sample.size < MIN_SAMPLE:
+                sample = block[np.isfinite(block)]
             if sample.size:
                 middle[i, j] = np.median(sample)
                 limit[i, j] = clip_sigma * SIGMA_PER_MAD * np.median(np.abs(sample - middle[i, j]))

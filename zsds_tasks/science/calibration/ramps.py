@@ -171,14 +171,12 @@ class _Solver:
         """Return where the steps led; replicates are one more step from there without each lamp."""
         self.blocks = self._blocks()
         steps = [self._solve([k for k in self.lamps if k != left])[:2] for left in self.lamps]
-        curves = {
-            rcid: CurveFit(
-                *(float(value) for value in curve / self.scale),
-                self.curve_covariance[rcid] / np.outer(self.scale, self.scale),
-                np.array([(curve + step[rcid]) / self.scale for _, step in steps]),
-            )
-            for rcid, curve in self.curves.items()
-        }
+        curves = {}
+        for rcid, curve in self.curves.items():
+            a, b = curve / self.scale
+            covariance = self.curve_covariance[rcid] / np.outer(self.scale, self.scale)
+            left_out = np.array([(curve + step[rcid]) / self.scale for _, step in steps])
+            curves[rcid] = CurveFit(float(a), float(b), covariance, left_out)
         replicates = np.array([self.shutter + step for step, _ in steps])
         return RampFit(self.powers, self.shutter, self.covariance, replicates, curves, tuple(self.lamps))
 
@@ -216,8 +214,8 @@ class _Solver:
             s = s - (w[..., None] * s).sum(axis=0) / light[:, None]
             weighted = w[..., None] * s
             found[lamp] = (
-                np.tensordot(s, weighted, ([0, 1], [0, 1])),
-                np.tensordot(weighted, r, 2 * [[0, 1]]),
+                np.einsum("nck,ncl->kl", s, weighted, optimize=True),
+                np.einsum("nck,nc->k", weighted, r),
             )
         return found
 

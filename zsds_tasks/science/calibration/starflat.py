@@ -23,6 +23,7 @@ from zsds_tasks.errors import UnusableInputError
 from zsds_tasks.science.calibration.acceptance import MapLimits
 from zsds_tasks.science.calibration.robust import SIGMA_PER_MAD
 from zsds_tasks.science.calibration.shutter import SmoothMap, mesh_nodes, smooth_map
+from zsds_tasks.science.calibration.starresiduals import StarResiduals
 
 Floats = NDArray[np.float64]
 Positive = Annotated[float, Field(gt=0)]
@@ -48,39 +49,11 @@ class StarFlatConfig(Declaration):
         4, description="the effect is measured in so many by so many parts of the channel"
     )
     min_stars: Annotated[int, Field(ge=10)] = Field(200, description="measurements after clipping")
+    min_exposures: Annotated[int, Field(ge=1)] = Field(
+        4, description="clouds over one exposure must not look like response"
+    )
     min_zone_stars: Annotated[int, Field(ge=1)] = Field(3, description="in every one of the parts")
     limits: MapLimits = MapLimits(max_noise=0.006, max_offset=0.005, max_change=0.01)
-
-
-@dataclass(frozen=True)
-class StarResiduals:
-    """Measurements of catalogued stars in one channel and filter; arrays (n).
-
-    Parameters
-    ----------
-    x, y : float64
-        0-based pixels.
-    residual : float64
-        Catalogue minus measured magnitude, measured as if no smooth correction had been applied.
-    error : float64
-        Mag.
-    exposure : int64
-        Which exposure.
-    as_found : float64
-        The same with the correction that the images had, for the measured effect.
-    """
-
-    x: Floats
-    y: Floats
-    residual: Floats
-    error: Floats
-    exposure: NDArray[np.int64]
-    as_found: Floats
-
-    def take(self, kept: NDArray[np.bool_] | NDArray[np.int64]) -> StarResiduals:
-        """Return some of the rows."""
-        columns = (self.x, self.y, self.residual, self.error, self.exposure, self.as_found)
-        return StarResiduals(*(column[kept] for column in columns))
 
 
 @dataclass(frozen=True)
@@ -135,6 +108,7 @@ def fit_star_flat(stars: StarResiduals, shape: tuple[int, int], config: StarFlat
     UnusableInputError
         If there are fewer measurements than `min_stars`.
     """
+    stars = stars.take(np.isfinite(stars.residual) & np.isfinite(stars.error))
     if len(stars.x) < config.min_stars:
         raise UnusableInputError(f"{len(stars.x)} measurements of stars, {config.min_stars} are needed")
     solution = _solve(stars, shape, config)
@@ -145,12 +119,15 @@ def fit_star_flat(stars: StarResiduals, shape: tuple[int, int], config: StarFlat
         faults.append(f"{len(kept.x)} measurements of stars, {config.min_stars} are needed")
     if counts.min() < config.min_zone_stars:
         faults.append(f"{counts.min()} stars in a part of the channel, {config.min_zone_stars} are needed")
+    n_exposures = len(np.unique(kept.exposure))
+    if n_exposures < config.min_exposures:
+        faults.append(f"{n_exposures} exposures, {config.min_exposures} are needed")
     before, noise = _zone_rms(kept, kept.as_found, shape, config.zones)
     return StarFlat(
         response=_response(solution, shape, config.cell_px),
         n_stars=len(kept.x),
         n_clipped=len(stars.x) - len(kept.x),
-        n_exposures=len(np.unique(kept.exposure)),
+        n_exposures=n_exposures,
         scatter=SIGMA_PER_MAD * float(np.median(np.abs(solution.rest[solution.kept]))),
         rms_before=before,
         rms_after=_rms_after(kept, shape, config),
@@ -174,7 +151,6 @@ def _solve(stars: StarResiduals, shape: tuple[int, int], config: StarFlatConfig)
     sigma = np.hypot(stars.error, config.floor_mag)
     _, exposure = np.unique(stars.exposure, return_inverse=True)
     kept = np.abs(stars.residual - _by_exposure_median(stars.residual, exposure)) < 1.0
-    kept &= np.isfinite(stars.residual)
     prior = np.diag(_expected(config) ** -2.0)
     for _ in range(config.iterations):
         weight = np.where(kept, sigma**-2.0, 0.0)
@@ -194,7 +170,8 @@ def _solve(stars: StarResiduals, shape: tuple[int, int], config: StarFlatConfig)
             break
         kept = again
     # Errors of catalogues and stars that vary come on top of the formal ones.
-    return _Solution(coefficients, inverse * max(spread, 1.0) ** 2, config.order, kept, rest)
+    covariance = np.asarray(inverse * max(spread, 1.0) ** 2, np.float64)
+    return _Solution(np.asarray(coefficients, np.float64), covariance, config.order, kept, rest)
 
 
 def _without_mean(weight: Floats, exposure: NDArray[np.int64], values: Floats) -> Floats:
@@ -207,7 +184,7 @@ def _without_mean(weight: Floats, exposure: NDArray[np.int64], values: Floats) -
 def _by_exposure_median(values: Floats, exposure: NDArray[np.int64]) -> Floats:
     order = np.argsort(exposure, kind="stable")
     parts = np.split(order, np.cumsum(np.bincount(exposure))[:-1])
-    medians = np.array([np.nanmedian(values[part]) for part in parts])
+    medians = np.array([np.median(values[part]) for part in parts])
     return np.asarray(medians[exposure])
 
 
@@ -225,15 +202,23 @@ def _expected(config: StarFlatConfig) -> Floats:
 
 
 def _response(solution: _Solution, shape: tuple[int, int], cell: int) -> SmoothMap:
+    ny, nx = shape
     x, y = mesh_nodes(shape, cell)
-    # The middle of the last cells may lie beyond the image, where a polynomial must not be asked.
-    place = np.minimum(x.ravel(), shape[1] - 1.0), np.minimum(y.ravel(), shape[0] - 1.0)
-    terms = _terms(*place, shape, solution.order)
+    down, across = _axis_terms(y[:, 0], ny, solution.order), _axis_terms(x[0], nx, solution.order)
+    terms = (down[:, None, :, None] * across[None, :, None, :]).reshape(x.size, -1)[:, 1:]
     terms -= terms.mean(axis=0)
     response = 10.0 ** (0.4 * (terms @ solution.coefficients))
     response /= response.mean()
     error = np.sqrt(np.einsum("ni,ij,nj->n", terms, solution.covariance, terms)) / POGSON * response
     return smooth_map(response.reshape(x.shape), error.reshape(x.shape), cell, shape)
+
+
+def _axis_terms(place: Floats, n: int, order: int) -> Floats:
+    """Return the terms of one axis; straight beyond the last pixel, where a polynomial must not be asked."""
+    inside = np.minimum(place, n - 1.0)
+    terms = chebyshev.chebvander(2.0 * inside / (n - 1) - 1.0, order)
+    mirrored = chebyshev.chebvander(2.0 * (2.0 * inside - place) / (n - 1) - 1.0, order)
+    return np.asarray(2.0 * terms - mirrored)
 
 
 def _rms_after(stars: StarResiduals, shape: tuple[int, int], config: StarFlatConfig) -> float:

@@ -196,7 +196,7 @@ def fit_geometry(
     count = np.bincount(group)
     u = _means(2 * prior.axis - stars, group, count)
     place = _medians(found + (prior.factor * (stars - _means(stars, group, count)[group])), group, len(count))
-    error = np.sqrt(_means(sigma**2 + 0j, group, count).real / count)
+    error = np.sqrt(np.bincount(group, sigma**2)) / count
     rows = np.concatenate(geometry_design(u))
     data = np.concatenate([place.real, place.imag])
     inverse = np.linalg.inv(prior.covariance)

@@ -49,6 +49,7 @@ class GhostFitConfig(Declaration):
     cell_arcsec: Positive = Field(6.0, description="of the ghost's map")
     least_places: Count = Field(3, description="different places of stars in the field")
     most_outliers: Annotated[float, Field(gt=0, lt=1)] = Field(0.5, description="share of found ghosts")
+    most_scatter_arcsec: Positive = Field(30.0, description="of ghosts about the geometry")
     most_prior_sigmas: Positive = Field(4.0, description="a parameter further from the prior is not believed")
     least_ratio_snr: Positive = Field(5.0, description="of a flux ratio")
     most_ratio: Positive = Field(5.0, description="times the prior's flux ratio: no ghost is so bright")
@@ -232,6 +233,10 @@ def _judge_ghosts(
             f"ghosts of {geometry.n_places} places in the field, under {config.least_places}",
         ),
         (outliers > config.most_outliers, f"{outliers:.0%} of ghosts off the geometry"),
+        (
+            geometry.scatter_arcsec > config.most_scatter_arcsec,
+            f"ghosts scatter by {geometry.scatter_arcsec:.0f} arcsec about the geometry",
+        ),
         (pull > config.most_prior_sigmas, f"geometry {pull:.1f} sigma from what the camera is built to"),
         (snr < config.least_ratio_snr, f"flux ratio of {snr:.1f} sigma"),
         (

@@ -69,10 +69,10 @@ class PlateMap:
         v = (np.asarray(y, np.float64) - centre[1]) / half
         return (monomials(u.ravel(), v.ravel(), MAP_DEGREE) @ self.forward).reshape(u.shape)
 
-    def to_pixels(self, places: Places) -> tuple[Floats, Floats]:
+    def to_pixels(self, places: Places | complex) -> tuple[Floats, Floats]:
         """Return pixels of places of the camera frame, also of places beside the quadrant."""
         centre, half = _centre(self.shape)
-        t = (np.asarray(places) - self.middle) / self.half_arcsec
+        t = (np.asarray(places, np.complex128) - self.middle) / self.half_arcsec
         pixel = monomials(t.real.ravel(), t.imag.ravel(), MAP_DEGREE) @ self.backward
         pixel = pixel.reshape(t.shape) * half
         return pixel.real + centre[0], pixel.imag + centre[1]
@@ -147,7 +147,9 @@ def plate_map(wcs: Wcs, shape: tuple[int, int], frame: CameraFrame) -> PlateMap:
     t = (places - middle) / size
     forward = np.linalg.lstsq(monomials(pixel.real, pixel.imag, MAP_DEGREE) + 0j, places, rcond=None)[0]
     backward = np.linalg.lstsq(monomials(t.real, t.imag, MAP_DEGREE) + 0j, pixel, rcond=None)[0]
-    return PlateMap(frame, shape, forward, backward, middle, size)
+    return PlateMap(
+        frame, shape, np.asarray(forward, np.complex128), np.asarray(backward, np.complex128), middle, size
+    )
 
 
 def _grid(shape: tuple[int, int]) -> tuple[Floats, Floats]:

@@ -135,12 +135,16 @@ class GhostModel:
         return self.offset + self.factor * (2 * self.axis - stars)
 
     def position_sigma(self, stars: Places) -> Floats:
-        """Return how well each ghost's place is predicted, arcsec per axis (N)."""
+        """Return how well each ghost's place is predicted, arcsec (N): the sigma in its worst direction."""
         u = 2 * self.axis - np.atleast_1d(stars)
         east, north = geometry_design(u)
-        variance = np.einsum("ni,ij,nj->n", east, self.covariance, east)
-        variance += np.einsum("ni,ij,nj->n", north, self.covariance, north)
-        return np.sqrt(variance / 2 + self.scatter_arcsec**2)
+        ee, nn, en = (
+            np.einsum("ni,ij,nj->n", a, self.covariance, b)
+            for a, b in ((east, east), (north, north), (east, north))
+        )
+        # A scale moves ghosts toward the axis only, a turn across it: the longer axis of the error ellipse.
+        longest = (ee + nn) / 2 + np.hypot((ee - nn) / 2, en)
+        return np.sqrt(longest + self.scatter_arcsec**2)
 
 
 def geometry_design(u: Places) -> tuple[Floats, Floats]:

@@ -183,7 +183,7 @@ def _box(
     plate: PlateMap, centre: complex, half_arcsec: float, bin_px: int
 ) -> tuple[int, int, int, int] | None:
     """Return first column and row (0-based) and numbers of bins, cut to the image; None if beside it."""
-    x, y = (float(value) - 1 for value in plate.to_pixels(np.complex128(centre)))
+    x, y = (float(value) - 1 for value in plate.to_pixels(centre))
     half, (ny, nx) = half_arcsec / plate.pixel_scale_arcsec, plate.shape
     x0, y0 = max(0, int(np.ceil(x - half))), max(0, int(np.ceil(y - half)))
     columns = (min(nx, int(np.floor(x + half)) + 1) - x0) // bin_px

@@ -178,5 +178,5 @@ def _solve(design: Floats, target: Floats, weight: Floats, prior: Prior) -> tupl
     """Return the coefficients and the inverse of their covariance."""
     weighted = design.T * weight
     normal = weighted @ design
-    normal[np.diag_indices_from(normal)] += prior.precision
+    normal.flat[:: len(normal) + 1] += prior.precision
     return np.linalg.solve(normal, weighted @ target + prior.precision * prior.mean), normal

@@ -53,17 +53,30 @@ def throughput(
     instrument: Instrument, exposure: Exposure, ccdid: int, place: tuple[Floats, Floats]
 ) -> Floats:
     """Return the relative throughput at the nodes: vignetting, shutter, smooth response."""
+    factor = smooth_response(instrument, ccdid, place)
+    if exposure.exptime_s > 0:
+        factor *= 1 + shutter_seconds(instrument, place) / exposure.exptime_s
+    return factor
+
+
+def smooth_response(instrument: Instrument, ccdid: int, place: tuple[Floats, Floats]) -> Floats:
+    """Return the relative throughput at the nodes that does not depend on the exposure."""
     config, effects = instrument.config.throughput, instrument.effects
     u, v = place
     factor = np.ones_like(u)
     if effects.vignetting:
         r2 = u * u + v * v
         factor -= config.vignetting[0] * r2 + config.vignetting[1] * r2 * r2
-    if effects.shutter and exposure.exptime_s > 0:
-        factor *= 1 + (config.shutter_delay_s + config.shutter_slope_s * v) / exposure.exptime_s
     if effects.prnu:
         factor *= _smooth_response(instrument, ccdid)
     return factor
+
+
+def shutter_seconds(instrument: Instrument, place: tuple[Floats, Floats]) -> Floats:
+    """Return what the shutter adds to the commanded time at places of the field, s."""
+    config = instrument.config.throughput
+    added = config.shutter_delay_s + config.shutter_slope_s * place[1]
+    return np.asarray(added * instrument.effects.shutter)
 
 
 def screen(instrument: Instrument, exposure: Exposure, place: tuple[Floats, Floats]) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from zsds_tasks.errors import UnusableInputError
 from zsds_tasks.lakehouse import Lakehouse
+from zsds_tasks.pixels.compressed import Card
 from zsds_tasks.pixels.mesh import mesh_shape
 from zsds_tasks.science.calibration.acceptance import Verdict, judge_map
 from zsds_tasks.science.calibration.lampcells import cell_areas, cell_centres
@@ -142,11 +143,11 @@ class _ChannelRows:
             "noise": choice.error, "change": choice.change,
         }  # fmt: skip
         x = levels(saturation)
-        cards = [
+        cards: list[Card] = [
             ("LINCHOIC", choice.choice, "curve fitted tonight or as configured"),
             ("LINA", choice.a, "DN_true = x / (A x^2 + B x + 1)"),
             ("LINB", choice.b, "DN_true = x / (A x^2 + B x + 1)"),
-            ("LINSTEP", float(x[1]), "image: DN_true/x at multiples of this level, DN"),
+            ("LINSTEP", float(x[1]), "image: DN_true/x at multiples of it, DN"),
         ]
         images = {"CURVE": true_over_raw(x, choice.a, choice.b)[None, :]}
         verdict = Verdict(True, f"{choice.choice}: {choice.reason}")
@@ -195,7 +196,7 @@ class _ChannelRows:
         }
         verdict = Verdict(not faults, "; ".join(faults) or f"{len(maps)} LEDs")
         images = {f"LED{led:02d}": image for led, image in maps.items()}
-        cards = [(CELL, cell, "side of a cell of the maps, pixels of the channel")]
+        cards: list[Card] = [(CELL, cell, "side of a cell, pixels of the channel")]
         return self.office.maps(label, images, verdict, cards, **facts)
 
     def _label(self, kind: CalibrationKind, fid: int) -> Label:
@@ -252,7 +253,7 @@ def last_accepted(known: Sequence[Row], night: str, label: Label) -> Row | None:
     return max(rows, key=lambda row: row["night"], default=None)
 
 
-def map_facts(found: SmoothMap, earlier: Row | None) -> Mapping[str, Any]:
+def map_facts(found: SmoothMap, earlier: Row | None) -> dict[str, Any]:
     """Return what a row says of a smooth map."""
     return {
         "scatter": robust_sigma(found.values.values),

@@ -20,7 +20,7 @@ from zsds_tasks.science.calibration.lampcells import LampCells, cell_means, meas
 from zsds_tasks.settings import Settings
 from zsds_tasks.steps.archiving import Progress
 from zsds_tasks.steps.calibration.build import CalibrationSummary, calibration_frames
-from zsds_tasks.steps.calibration.channel import BIAS, FLAT, channel_facts, read_readout
+from zsds_tasks.steps.calibration.channel import BIAS, FLAT, Key, channel_facts, read_readout
 from zsds_tasks.steps.calibration.configuration import STAGE, CalibrationConfig, load_calibration_config
 from zsds_tasks.steps.calibration.lamprows import LED_FLAT, LINEARITY, SHUTTER, LampNight, lamp_rows
 from zsds_tasks.steps.calibration.selection import TABLE, Row, nearest_accepted, nights_around, read_master
@@ -200,7 +200,7 @@ def _master_rows(lakehouse: Lakehouse, night: str, days: int) -> list[Row]:
 
 
 def _work(
-    frames: dict[int, dict[tuple[str, int], list[Row]]], known: Iterable[Row], night: str, days: int
+    frames: dict[int, dict[Key, list[Row]]], known: Iterable[Row], night: str, days: int
 ) -> list[LampWork]:
     this = ObservingNight.parse(night)
     masters: dict[tuple[int, str, int], list[Row]] = {}

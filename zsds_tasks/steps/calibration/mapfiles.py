@@ -99,4 +99,4 @@ def map_images(smooth: SmoothMap) -> dict[str, NDArray[np.float32]]:
 
 def map_cards(smooth: SmoothMap) -> list[Card]:
     """Return what a header says of a map."""
-    return [(CELL, smooth.values.cell, "side of a cell of the map, pixels of the channel")]
+    return [(CELL, smooth.values.cell, "side of a cell, pixels of the channel")]

@@ -20,6 +20,8 @@ class QuadrantOutcome:
         Rows of science_images and image_quality.
     sources : pyarrow.Table or None
         Rows of sources; None if there are none.
+    ghost_stamps : tuple of dict
+        Rows of ghost_stamps.
     core_seconds : float
         Processor time of all of it.
     """
@@ -27,4 +29,5 @@ class QuadrantOutcome:
     image: Row
     quality: Row
     sources: pa.Table | None
+    ghost_stamps: tuple[Row, ...]
     core_seconds: float

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,20 +20,12 @@ from zsds_tasks.steps.exposure.cache import store_array
 
 GAIA, PS1 = "gaia", "ps1"
 GAIA_COLUMNS = ("ra", "dec", "pmra", "pmdec", "phot_g_mean_mag", "ref_epoch")
+BRIGHT_COLUMNS = ("ra", "dec", "phot_g_mean_mag", "bp_rp")
 PS1_BANDS = ("g", "r", "i", "z")
 PS1_COLUMNS = (
     "objid", "ra", "dec", *(f"{band}mag" for band in PS1_BANDS), *(f"{band}mag_error" for band in PS1_BANDS),
     "sgscore",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class BrightStars:
-    """Bright stars: ra, dec (N) float64, degrees; mag (N) float64, G."""
-
-    ra: NDArray[np.float64]
-    dec: NDArray[np.float64]
-    mag: NDArray[np.float64]
 
 
 @lru_cache(maxsize=8)
@@ -75,7 +66,7 @@ def photometric_stars(settings: Settings, centre: tuple[float, float], radius_de
 
 def bright_stars(
     settings: Settings, centre: tuple[float, float], radius_deg: float, brighter_than: float
-) -> BrightStars:
+) -> NDArray[np.float64]:
     """Return the bright stars around a place, however wide: a ghost lies far from its star.
 
     A camera's field holds millions of catalogue rows and a handful of bright stars. Each pixel of the catalogue is
@@ -91,28 +82,28 @@ def bright_stars(
 
     Returns
     -------
-    BrightStars
+    numpy.ndarray (N, 4), float64
+        ra, dec (degrees), G, BP - RP (NaN where there is none).
     """
     uri = f"{settings.catalogs_uri}/{GAIA}"
     reader = _reader(uri)
     edition = " ".join([uri, *(f"{k}={v}" for k, v in sorted(reader.properties.items())), str(brighter_than)])
     folder = settings.var / "cache" / "bright" / hashlib.sha256(edition.encode()).hexdigest()[:16]
     ranges = healpix.cone_ranges(*centre, radius_deg)
-    found = [np.empty((0, 3))]
+    found = [np.empty((0, len(BRIGHT_COLUMNS)))]
     for pixel in reader.pixels:
         if healpix.overlaps_ranges(np.array([pixel.first]), np.array([pixel.end - 1]), ranges)[0]:
             found.append(_bright_of(reader, pixel, folder, brighter_than))
-    ra, dec, mag = np.ascontiguousarray(np.concatenate(found).T)
-    near = separation_deg(ra, dec, *centre) < radius_deg
-    return BrightStars(ra[near], dec[near], mag[near])
+    stars = np.concatenate(found)
+    return stars[separation_deg(stars[:, 0], stars[:, 1], *centre) < radius_deg]
 
 
 def _bright_of(reader: HatsReader, pixel: Pixel, folder: Path, brighter_than: float) -> NDArray[np.float64]:
     path = folder / f"{pixel.order}-{pixel.number}.npy"
     if path.exists():
         return np.asarray(np.load(path, allow_pickle=False))
-    rows = reader.read(("ra", "dec", "phot_g_mean_mag"), pixels=[pixel])
-    table = np.stack([_floats(rows, name) for name in ("ra", "dec", "phot_g_mean_mag")], axis=1)
+    rows = reader.read(BRIGHT_COLUMNS, pixels=[pixel])
+    table = np.stack([_floats(rows, name) for name in BRIGHT_COLUMNS], axis=1)
     table = table[table[:, 2] < brighter_than]
     store_array(path, table)
     return table

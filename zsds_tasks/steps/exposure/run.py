@@ -139,6 +139,10 @@ def commit_exposure(lakehouse: Lakehouse, expid: int, outcomes: Sequence[Quadran
     table = lakehouse.table(SOURCES)
     if sources or table.exists():
         table.replace(pa.concat_tables(sources) if sources else [], where)
+    stamps = lakehouse.table(GHOSTS)
+    rows = [row for outcome in outcomes for row in outcome.ghost_stamps]
+    if rows or stamps.exists():
+        stamps.replace(rows, where)
     lakehouse.table(QUALITY).replace([outcome.quality for outcome in outcomes], where)
     lakehouse.table(IMAGES).replace([outcome.image for outcome in outcomes], where)
 

@@ -106,7 +106,7 @@ class _Versions:
     """Masters and version of each channel and night; asked once, as they are the same for all its exposures."""
 
     def __init__(self, lakehouse: Lakehouse, settings: Settings, config: ExposureConfig) -> None:
-        self.lakehouse, self.config = lakehouse, config
+        self.lakehouse, self.settings, self.config = lakehouse, settings, config
         self.camera = load_camera(settings.camera, settings.include)
         self.shelves: dict[str, CalibrationShelf] = {}
         self.known: dict[tuple[str, int, int, float], tuple[ChannelCalibration, str]] = {}
@@ -117,8 +117,9 @@ class _Versions:
         key = (night, rcid, fid, float(exposure["exptime"]))
         if key not in self.known:
             if night not in self.shelves:
-                self.shelves[night] = CalibrationShelf(self.lakehouse, night)
-            calibration = self.shelves[night].of_channel(rcid, fid)
+                shelf = CalibrationShelf(self.lakehouse, self.settings, night, self.config.ghosts)
+                self.shelves[night] = shelf
+            calibration = self.shelves[night].of_channel(rcid, fid, key[3])
             inputs = [*self.fixed, *calibration.ids]
             decisive = self.config.model_copy(update={"parallel_mb": 0.0})  # where it runs changes no pixel
             self.known[key] = (calibration, processing_version(STAGE, decisive, inputs))

@@ -35,7 +35,7 @@ class GhostsConfig(Declaration):
             "r": (-0.09837, 0.08592, 0.1907, -0.1701, 0.02263),
             "i": (-0.293, 0.6404, -0.09609, -0.002104),
         },
-        description="G minus the filter's magnitude as a polynomial of BP - RP: Gaia DR3's relations to SDSS, recalled",
+        description="G minus the filter's magnitude as a polynomial of BP - RP: Gaia DR3 to SDSS, recalled",
     )
     validity_days: Annotated[int, Field(ge=1)] = Field(365, description="a fitted model serves so long")
 

@@ -75,7 +75,7 @@ def _pair(facts: ScienceFacts) -> tuple[int, int, int] | None:
     if "g" not in fids or "r" not in fids or facts.good.empty:
         return None
     rows = facts.good.assign(n_sources=facts.good["n_sources"].fillna(0))
-    shots = rows.groupby(["field", "fid", "expid"], as_index=False)["n_sources"].sum()
+    shots = rows.groupby(["field", "fid", "expid"])["n_sources"].sum().reset_index()
     best = shots.sort_values("n_sources").groupby(["field", "fid"]).last()
     choices = [
         (min(float(best.loc[(field, fids[n])]["n_sources"]) for n in ("g", "r")), int(field))

@@ -70,10 +70,16 @@ class ScienceFacts:
         fids = set(self.good["fid"])
         return [f for f in self.night.survey.filters if f.fid in fids]
 
-    def medians(self, column: str, fid: int) -> pd.Series:
-        """Return the median over the night of each channel in one filter, by rcid."""
-        rows = self.good[self.good["fid"] == fid]
-        return rows.groupby("rcid")[column].median().dropna()
+    def of_channels(self, column: str, fid: int) -> pd.Series:
+        """Return what each channel has in one filter, by rcid.
+
+        It is the median of how it differs from its exposures, put on the median exposure: a channel that
+        failed under clouds is not taken for a better one.
+        """
+        rows = self.good[(self.good["fid"] == fid) & self.good[column].notna()]
+        exposures = rows.groupby("expid")[column].transform("median")
+        differences = (rows[column] - exposures).groupby(rows["rcid"]).median()
+        return differences + exposures.median()
 
 
 def gather_science(lakehouse: Lakehouse, night: NightFacts) -> ScienceFacts | None:

@@ -63,7 +63,7 @@ def mosaics(facts: ScienceFacts) -> str | None:
             text(LEFT - 16, top + tall / 2 + 5, filter_.name, anchor="end", more='font-weight="600"')
         )
         for column, quantity in enumerate(QUANTITIES):
-            values = facts.medians(quantity.column, filter_.fid)
+            values = facts.of_channels(quantity.column, filter_.fid)
             if quantity.relative:
                 values = 1000 * (values - values.median())
             left = LEFT + column * (panel + GAP)

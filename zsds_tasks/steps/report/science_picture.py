@@ -80,7 +80,7 @@ def calibrated_picture(lakehouse: Lakehouse, facts: ScienceFacts) -> CalibratedP
         return CalibratedPicture(
             None, None, f"Exposure {expid} cannot be shown: its files are gone or spoilt."
         )
-    layers, shares = _read_masks(lakehouse, facts, rows, mosaic)
+    layers, shares = _read_masks(lakehouse, facts, rows, mosaic.binning)
     gone = f" Gone or spoilt: {', '.join(unread)}." if unread else ""
     gone += _left_out(facts, expid)
     return CalibratedPicture(
@@ -160,11 +160,11 @@ def _block_means(image: NDArray[Any], binning: int) -> NDArray[np.float32]:
 
 
 def _read_masks(
-    lakehouse: Lakehouse, facts: ScienceFacts, rows: pd.DataFrame, mosaic: Mosaic
+    lakehouse: Lakehouse, facts: ScienceFacts, rows: pd.DataFrame, binning: int
 ) -> tuple[NDArray[np.float32] | None, str]:
     """Return the number of the uppermost layer at every place (0: none) and, in words, what is covered."""
     camera = facts.night.camera
-    canvas = _canvas(camera, mosaic.binning)
+    canvas = _canvas(camera, binning)
     covered, pixels, unusable = np.zeros(len(LAYERS)), 0, 0
     for row in rows_of(rows):
         mask = _read(lakehouse, row, MASK)
@@ -173,9 +173,7 @@ def _read_masks(
         pixels += mask.size
         unusable += int(np.count_nonzero(mask & UNUSABLE))
         covered += [np.count_nonzero(mask & flags) for flags in _flags()]
-        place_quadrant(
-            canvas, _topmost(mask, mosaic.binning), camera, camera.quadrants[int(row["rcid"])], mosaic.binning
-        )
+        place_quadrant(canvas, _topmost(mask, binning), camera, camera.quadrants[int(row["rcid"])], binning)
     if not pixels:
         return None, ""
     shares = ", ".join(

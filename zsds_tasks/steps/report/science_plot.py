@@ -54,10 +54,11 @@ class Plot:
     def levels(self, unit: str, *, about: int = 5, ticks: Sequence[float] | None = None) -> list[str]:
         """Return horizontal lines with their numbers, and the unit above them."""
         parts = [text(self.x.start, self.y.end - 10, unit, more='font-size="12"')]
-        for tick in nice_ticks(*sorted((self.y.low, self.y.high)), about) if ticks is None else ticks:
+        low, high = min(self.y.low, self.y.high), max(self.y.low, self.y.high)
+        for tick in nice_ticks(low, high, about) if ticks is None else ticks:
             at = self.y(tick)
             parts.append(line(self.x.start, at, self.x.end, at, more=_HAIRLINE))
-            parts.append(text(self.x.start - 8, at + 4, f"{tick:g}", anchor="end"))
+            parts.append(text(self.x.start - 8, at + 4, f"{tick:,g}", anchor="end"))
         return parts
 
     def numbers(self, name: str, ticks: Sequence[float] | None = None, *, power: bool = False) -> list[str]:

@@ -45,14 +45,18 @@ _MEASURES: tuple[tuple[str, str, str, float, int], ...] = (
 def zero_points(facts: ScienceFacts) -> Trend | None:
     """Draw each exposure's zero point against the night's, and its airmass below.
 
-    Every channel is compared with its own median over the night in that filter, so that what differs between
+    Every channel is compared with its usual zero point in that filter, so that what differs between
     channels does not widen the bars: what is left is the air.
     """
     rows = facts.good[facts.good["zp30"].notna()]
     if rows.empty:
         return None
-    own = rows.groupby(["rcid", "fid"])["zp30"].transform("median")
-    shots = _spread(rows.assign(value=rows["zp30"] - own))
+    own = pd.concat(
+        [facts.of_channels("zp30", f.fid).rename_axis("rcid") for f in facts.filters],
+        keys=[f.fid for f in facts.filters],
+    )
+    usual = own.reindex(pd.MultiIndex.from_frame(rows[["fid", "rcid"]])).to_numpy(float)
+    shots = _spread(rows.assign(value=rows["zp30"] - usual))
     bottom = HEIGHT - BOTTOM
     height = HEIGHT + _AIRMASS_HEIGHT + 34
     clock = span(shots["mjd"].to_numpy(float), SHORTEST_DAYS)
@@ -84,7 +88,7 @@ def zero_points(facts: ScienceFacts) -> Trend | None:
         f"{f.name} {rows.loc[rows['fid'] == f.fid, 'zp30'].median():.2f}" for f in facts.filters
     )
     caption = (
-        f"Median {typical} for 30 s. Dot: median of an exposure, each channel against its own night; bar: "
+        f"Median {typical} for 30 s. Dot: median of an exposure, each channel against its usual; bar: "
         "5th to 95th percentile of the channels. Clouds drop and stretch it, airmass lowers it slowly."
     )
     return Trend("Zero point", plot.svg(parts, "Zero point and airmass through the night"), caption)

@@ -1,0 +1,271 @@
+"""PSF photometry of a whole image: all sources at once, twice, the second time with what the first revealed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from zsds_tasks.pixels import psf_fit_kernels as kernels
+from zsds_tasks.pixels.mesh import Mesh
+from zsds_tasks.pixels.peaks import Peaks, PeaksConfig, detect_peaks
+from zsds_tasks.pixels.psf_config import PsfPhotometryConfig
+from zsds_tasks.pixels.psf_model import SIGMA_OF_FWHM, PsfModel
+from zsds_tasks.pixels.psf_scene import Scene
+from zsds_tasks.pixels.psf_sky import remaining_sky
+
+Image = NDArray[np.float32]
+Mask = NDArray[np.uint16]
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+Kept = NDArray[np.bool_]
+ISOLATING_SWEEPS = 2
+
+
+@dataclass(frozen=True)
+class PsfSources:
+    """Sources as fitted, in order of y, then x.
+
+    Parameters
+    ----------
+    x, y : numpy.ndarray (N), float64
+        0-based, px.
+    flux : numpy.ndarray (N), float64
+        DN.
+    x_error, y_error, flux_error : numpy.ndarray (N), float64
+        1 sigma.
+    chi : numpy.ndarray (N), float64
+        RMS residual over that expected.
+    sharp : numpy.ndarray (N), float64
+        Variance of the profile beyond the PSF's, square px: 0 for points, above for extended sources.
+    n_pixels : numpy.ndarray (N), int32
+        Usable pixels in the fit.
+    is_hidden : numpy.ndarray (N), bool
+        The core is unusable (a saturated star): fitted on its wings.
+    """
+
+    x: Floats
+    y: Floats
+    flux: Floats
+    x_error: Floats
+    y_error: Floats
+    flux_error: Floats
+    chi: Floats
+    sharp: Floats
+    n_pixels: NDArray[np.int32]
+    is_hidden: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        """Return how many."""
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class PsfPhotometry:
+    """What PSF photometry gives.
+
+    Parameters
+    ----------
+    sources : PsfSources
+    residual : numpy.ndarray (ny, nx), float32
+        The image without sources and without `sky`; NaN where unusable.
+    sky : Mesh
+        Level that was left under the sources, DN per pixel.
+    """
+
+    sources: PsfSources
+    residual: Image
+    sky: Mesh
+
+
+def measure_sources(
+    image: Image,
+    mask: Mask,
+    bits: int,
+    noise: Mesh,
+    gain: float,
+    model: PsfModel,
+    peaks: Peaks,
+    peaks_config: PeaksConfig,
+    config: PsfPhotometryConfig,
+    out: Image | None = None,
+) -> PsfPhotometry:
+    """Fit a PSF to all sources of an image, and to those that appear once these are subtracted.
+
+    Parameters
+    ----------
+    image, mask, bits, noise, gain
+        See `zsds_tasks.pixels.peaks.detect_peaks`.
+    model : PsfModel
+    peaks : Peaks
+        Where to begin.
+    peaks_config : PeaksConfig
+        For detection on the residual image.
+    config : PsfPhotometryConfig
+    out : numpy.ndarray (ny, nx), float32, optional
+        Becomes the residual image.
+
+    Returns
+    -------
+    PsfPhotometry
+    """
+    scene = Scene(image, mask, bits, noise, gain, model, config, out)
+    scene.add(peaks)
+    scene.settle(scene.all_groups(), config.first_sweeps)
+    sky = Mesh.constant(0.0, noise.shape)
+    if config.sky_cell_px:
+        sky = remaining_sky(scene.residual, noise, config.sky_cell_px)
+        sky.add_to(scene.residual, -1.0)
+    scene.drop(_distinct(scene, config.separation_fwhm * model.fwhm))
+    scene.add(_revealed(scene, mask, bits, peaks_config), is_revealed=True)
+    scene.settle(scene.all_groups(), config.second_sweeps)
+    results = np.empty((len(scene), kernels.RESULT_COLUMNS))
+    scene.judge(scene.all_groups(), results)
+    kept = _believable(scene, results) & _distinct(scene, config.separation_fwhm * model.fwhm)
+    x, y = scene.x[~kept], scene.y[~kept]
+    scene.drop(kept)
+    results = np.ascontiguousarray(results[kept])
+    touched = scene.groups_near(x, y)
+    scene.settle(touched, config.second_sweeps)
+    scene.judge(touched, results)
+    return PsfPhotometry(_sources(scene, results), scene.residual, sky)
+
+
+def isolated_stamps(
+    image: Image,
+    mask: Mask,
+    bits: int,
+    noise: Mesh,
+    gain: float,
+    peaks: Peaks,
+    config: PsfPhotometryConfig,
+    out: Image | None = None,
+) -> Callable[[PsfModel, NDArray[np.intp]], tuple[Image, Floats, Floats]]:
+    """Return a function that cuts stars out of an image without their neighbours, given a first PSF.
+
+    Parameters
+    ----------
+    image, mask, bits, noise, gain
+        See `zsds_tasks.pixels.peaks.detect_peaks`.
+    peaks : Peaks
+        All that were detected.
+    config : PsfPhotometryConfig
+    out : numpy.ndarray (ny, nx), float32, optional
+        Scratch.
+
+    Returns
+    -------
+    callable
+        Takes a PsfModel and rows of the peaks; returns stamps (N, n, n) around the pixels nearest to the places
+        found, and these places x, y (N). What `psf_build.build_psf` takes.
+    """
+
+    def isolate(model: PsfModel, rows: NDArray[np.intp]) -> tuple[Image, Floats, Floats]:
+        places = np.column_stack([peaks.x, peaks.y])
+        reach = model.half * 1.5 + config.fit_fwhm * model.fwhm
+        near = np.isfinite(cKDTree(places[rows]).query(places, distance_upper_bound=reach)[0])
+        chosen = np.flatnonzero(near)
+        scene = Scene(image, mask, bits, noise, gain, model, config, out)
+        scene.add(peaks.take(chosen))
+        scene.settle(scene.all_groups(), ISOLATING_SWEEPS)
+        own = np.searchsorted(chosen, rows)
+        return scene.own_stamps(own), scene.x[own].copy(), scene.y[own].copy()
+
+    return isolate
+
+
+def _revealed(scene: Scene, mask: Mask, bits: int, peaks_config: PeaksConfig) -> Peaks:
+    """Return the peaks of the residual image that are no ripples of what was subtracted."""
+    fwhm, config = scene.model.fwhm, scene.config
+    peaks = detect_peaks(scene.residual, mask, bits, scene.noise, scene.gain, fwhm, peaks_config)
+    ny, nx = scene.image.shape
+    column = np.clip(np.rint(peaks.x).astype(np.intp), 1, nx - 2)
+    row = np.clip(np.rint(peaks.y).astype(np.intp), 1, ny - 2)
+    light = np.zeros(len(peaks))
+    for i in (-1, 0, 1):
+        for j in (-1, 0, 1):
+            light += np.nan_to_num(scene.image[row + i, column + j] - scene.residual[row + i, column + j])
+    light = np.maximum(light / 9, 0.0)
+    sky = scene.noise.at(peaks.x, peaks.y).astype(np.float64)
+    expected = np.sqrt(sky**2 + light / scene.gain + (config.model_error * light) ** 2)
+    kept = ~peaks.is_hidden & (peaks.significance * sky / expected >= peaks_config.threshold_sigma)
+    if len(scene) and len(peaks):
+        tree = cKDTree(np.column_stack([scene.x, scene.y]))
+        kept &= tree.query(np.column_stack([peaks.x, peaks.y]))[0] >= config.separation_fwhm * fwhm
+    return peaks.take(kept)
+
+
+def _distinct(scene: Scene, separation: float) -> Kept:
+    """Tell which sources are not the fainter of two that are closer than a distance."""
+    kept = np.ones(len(scene), np.bool_)
+    if len(scene) < 2:
+        return kept
+    tree = cKDTree(np.column_stack([scene.x, scene.y]))
+    pairs = tree.query_pairs(separation, output_type="ndarray")
+    rank = np.where(scene.is_hidden, np.inf, scene.flux)  # a star seen by its wings is no rim's companion
+    fainter = np.where(rank[pairs[:, 0]] < rank[pairs[:, 1]], pairs[:, 0], pairs[:, 1])
+    kept[fainter] = False
+    return kept
+
+
+def _believable(scene: Scene, results: Floats) -> Kept:
+    """Tell which sources are bright against their errors and rest on enough pixels inside the image."""
+    ny, nx = scene.image.shape
+    kept = scene.flux >= scene.config.least_snr * results[:, kernels.FLUX_ERROR]
+    kept &= results[:, kernels.PIXELS] >= scene.config.least_pixels
+    kept &= (scene.x > -0.5) & (scene.y > -0.5) & (scene.x < nx - 0.5) & (scene.y < ny - 0.5)
+    return np.asarray(kept & ~_is_fragment(scene, results) & ~_is_ripple(scene))
+
+
+def _is_fragment(scene: Scene, results: Floats) -> Kept:
+    """Tell which sources were revealed beside a brighter one but are no points: the outskirts of a galaxy."""
+    config, fwhm = scene.config, scene.model.fwhm
+    suspects = scene.is_revealed & (results[:, kernels.CHI] > config.fragment_chi)
+    suspects &= results[:, kernels.SHARP] > config.fragment_sharp * (fwhm * SIGMA_OF_FWHM) ** 2
+    rows = np.flatnonzero(suspects)
+    places = np.column_stack([scene.x, scene.y])
+    for row, near in zip(rows, cKDTree(places).query_ball_point(places[rows], 2 * fwhm), strict=True):
+        suspects[row] = bool(np.any(scene.flux[near] > scene.flux[row]))
+    return np.asarray(suspects)
+
+
+def _is_ripple(scene: Scene) -> Kept:
+    """Tell which sources are faint against what the wings of a saturated star may be off by.
+
+    Its PSF is used where no star measured it, and beyond the stamp it is not subtracted at all.
+    """
+    share, half = scene.config.hidden_error, scene.model.half
+    found = np.zeros(len(scene), np.bool_)
+    places = np.column_stack([scene.x, scene.y])
+    hidden = np.flatnonzero(scene.is_hidden)
+    if len(hidden) == 0:
+        return found
+    for star, near in zip(hidden, cKDTree(places).query_ball_point(places[hidden], 4.0 * half), strict=True):
+        rows = np.setdiff1d(np.array(near, np.intp), hidden)
+        distance = np.hypot(*(places[rows] - places[star]).T)
+        wing = scene.flux[star] * scene.wing(distance) * np.where(distance > half, 1.0, share)
+        found[rows] |= scene.flux[rows] * scene.wing(np.zeros(1)) < wing
+    return found
+
+
+def _sources(scene: Scene, results: Floats) -> PsfSources:
+    order = np.lexsort((scene.x, scene.y))
+    errors = results[order]
+    # Wings alone depend on the PSF far out, which no star measures well: chi tells how badly.
+    scale = np.where(scene.is_hidden[order], np.maximum(errors[:, kernels.CHI], 1.0), 1.0)[:, None]
+    errors[:, [kernels.X_ERROR, kernels.Y_ERROR, kernels.FLUX_ERROR]] *= scale
+    return PsfSources(
+        x=scene.x[order],
+        y=scene.y[order],
+        flux=scene.flux[order],
+        x_error=errors[:, kernels.X_ERROR].copy(),
+        y_error=errors[:, kernels.Y_ERROR].copy(),
+        flux_error=errors[:, kernels.FLUX_ERROR].copy(),
+        chi=errors[:, kernels.CHI].copy(),
+        sharp=errors[:, kernels.SHARP].copy(),
+        n_pixels=errors[:, kernels.PIXELS].astype(np.int32),
+        is_hidden=scene.is_hidden[order],
+    )

@@ -1,0 +1,269 @@
+"""One quadrant in memory: raw counts to calibrated image, catalogues, zero point and verdict.
+
+Stages in order of what they need from each other; each leaves what it found on the chain, so that an image that
+fails on the way still tells how far it came and what was measured until then. Nothing is read or written here.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsds_tasks.errors import UnusableInputError
+from zsds_tasks.pixels.background import Background, measure_background
+from zsds_tasks.pixels.psf_model import PsfModel
+from zsds_tasks.products.masks import UNUSABLE, MaskBit
+from zsds_tasks.science.astrometry import (
+    AstrometricSolution,
+    DetectedSources,
+    QuadrantView,
+    nominal_model,
+    solve,
+)
+from zsds_tasks.science.calibration.overscan import fit_overscan
+from zsds_tasks.science.calibration.reduce import ReduceStats, reduce_quadrant
+from zsds_tasks.science.masking.ghost_geometry import find_frame, plate_map
+from zsds_tasks.science.masking.ghost_stamps import GhostStamp, collect_stamps
+from zsds_tasks.science.masking.ghosts import ReflectionCounts, mask_reflections
+from zsds_tasks.science.masking.saturation import mask_saturation
+from zsds_tasks.science.masking.spikes import mask_spikes
+from zsds_tasks.science.photometry.apertures import ApertureCatalog, measure_apertures
+from zsds_tasks.science.photometry.depth import Depth, measure_depth
+from zsds_tasks.steps.exposure.points import PointSources, box_flags, measure_point_sources
+from zsds_tasks.science.photometry.spatial import cell_middles
+from zsds_tasks.science.photometry.zeropoint import CatalogStars, MeasuredSources, ZeroPoint, calibrate
+from zsds_tasks.science.quality.science import count_mask
+from zsds_tasks.science.quality.verdict import ScienceVerdict, judge
+from zsds_tasks.steps.exposure.configuration import ExposureConfig
+from zsds_tasks.steps.exposure.given import Buffers, Catalogs, ChainInput
+from zsds_tasks.steps.exposure.measures import measure_quality
+
+Image = NDArray[np.float32]
+Mask = NDArray[np.uint16]
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class Chain:
+    """The stages and what they found; None where they did not come so far.
+
+    Parameters
+    ----------
+    given : ChainInput
+    catalogs : Catalogs
+    config : ExposureConfig
+    buffers : Buffers
+    """
+
+    given: ChainInput = field(repr=False)
+    catalogs: Catalogs = field(repr=False)
+    config: ExposureConfig = field(repr=False)
+    buffers: Buffers = field(repr=False)
+    stage: str = "reduce"
+    seconds: dict[str, float] = field(default_factory=dict)
+    reduced: ReduceStats | None = None
+    background: Background | None = None
+    n_spikes: int | None = None
+    n_tracks: int | None = None
+    psf: PsfModel | None = None
+    points: PointSources | None = None
+    solution: AstrometricSolution | None = None
+    ra: Floats | None = None
+    dec: Floats | None = None
+    zero_point: ZeroPoint | None = None
+    reflections: ReflectionCounts | None = None
+    ghost_stamps: tuple[GhostStamp, ...] = ()
+    apertures: ApertureCatalog | None = None
+    flags: NDArray[np.int32] | None = None
+    depth: Depth | None = None
+    verdict: ScienceVerdict | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(ny, nx) of the image."""
+        return self.buffers.image.shape[0], self.buffers.image.shape[1]
+
+    @property
+    def image(self) -> Image:
+        """The calibrated image, DN, without its sky once that is known."""
+        return self.buffers.image
+
+    @property
+    def mask(self) -> Mask:
+        """Its mask."""
+        return self.buffers.mask
+
+    @property
+    def pixel_scale_arcsec(self) -> float:
+        """Side of a pixel: of the solution, or as the camera is drawn."""
+        if self.solution is not None:
+            return self.solution.wcs.pixel_scale_arcsec
+        return self.given.camera.mosaic.pixel_scale_arcsec
+
+    def run(self) -> Chain:
+        """Run every stage.
+
+        Raises
+        ------
+        UnusableInputError
+            If a stage cannot do its work; `stage` says which.
+        """
+        stages = (
+            self._reduce, self._background, self._blemishes, self._point_sources, self._astrometry,
+            self._zero_point, self._reflections, self._apertures, self._judge,
+        )  # fmt: skip
+        for work in stages:
+            self.stage = work.__name__.strip("_")
+            began = time.process_time()
+            work()
+            self.seconds[self.stage] = time.process_time() - began
+        self.stage = "done"
+        return self
+
+    def _reduce(self) -> None:
+        given, config = self.given, self.config
+        level = fit_overscan(given.overscan, given.quadrant.amplifier.read_x, config.overscan).level
+        self.reduced = reduce_quadrant(
+            given.raw,
+            level,
+            given.facts,
+            bias=given.bias,
+            flat=given.flat,
+            smooth=given.smooth,
+            static_mask=given.static_mask,
+            out_image=self.image,
+            out_mask=self.mask,
+            config=config.reduce,
+        )
+        usable = self.image.size - self.reduced.unusable
+        if usable < config.least_usable * self.image.size:
+            raise UnusableInputError(
+                f"{usable / self.image.size:.1%} of the pixels are usable, under {config.least_usable:.0%}",
+                subject=given.subject,
+                remedy="look at the raw frame: light, readout, masters",
+            )
+
+    def _background(self) -> None:
+        self.background = measure_background(self.image, self.mask, UNUSABLE, self.config.background)
+        self.background.level.add_to(self.image, -1.0)
+
+    def _blemishes(self) -> None:
+        """Mask bleeds, radiation hits and tracks; the first guess of the seeing is the spikes' business."""
+        assert self.background is not None and self.reduced is not None
+        noise, gain, config = self.background.noise, self.given.facts.gain, self.config
+        level = self.reduced.saturation_level - float(np.median(self.background.level.values))
+        mask_saturation(self.image, self.mask, noise, gain, level, config.saturation)
+        self.n_spikes = mask_spikes(self.image, self.mask, noise, gain, config.spikes).pixels
+
+    def _point_sources(self) -> None:
+        assert self.background is not None
+        found = measure_point_sources(
+            self.image, self.mask, self.background.noise, self.given.facts.gain, self.config.psf
+        )
+        self.psf, self.points = found.psf, found
+
+    def _astrometry(self) -> None:
+        given, config = self.given, self.config.astrometry
+        view = self.view
+        sources = self._detected()
+        near, wide = config.search.shift_radius_arcsec, config.search.wide_radius_arcsec
+        try:
+            stars = self.catalogs.astrometric(view.centre, view.search_radius_deg(near))
+            self.solution = solve(sources, stars, view, config)
+        except UnusableInputError:
+            # The searches that also turn need more of the catalogue, which few images do.
+            stars = self.catalogs.astrometric(view.centre, view.search_radius_deg(wide))
+            self.solution = solve(sources, stars, view, config)
+        assert self.points is not None
+        self.ra, self.dec = self.solution.wcs.pixel_to_sky(self.points.x, self.points.y)
+
+    @property
+    def view(self) -> QuadrantView:
+        """Where the image should look."""
+        given = self.given
+        nominal = nominal_model(given.camera, given.quadrant.rcid)
+        return QuadrantView(given.subject, given.pointing, given.mjd, nominal, given.prior)
+
+    def _detected(self) -> DetectedSources:
+        points = self.points
+        assert points is not None
+        self.flags = box_flags(self.mask, points.x, points.y)
+        good = np.isfinite(points.flux_error) & (points.flux > 0)
+        return DetectedSources(
+            x=points.x[good],
+            y=points.y[good],
+            x_error=points.x_error[good],
+            y_error=points.y_error[good],
+            flux=points.flux[good],
+            flux_error=points.flux_error[good],
+            flags=self.flags[good].astype(np.int64),
+        )
+
+    def _zero_point(self) -> None:
+        points, solution = self.points, self.solution
+        assert points is not None and solution is not None
+        assert self.ra is not None and self.dec is not None and self.flags is not None
+        ny, nx = self.shape
+        centre = tuple(float(v[0]) for v in solution.wcs.pixel_to_sky([(nx + 1) / 2], [(ny + 1) / 2]))
+        radius = self.view.search_radius_deg(self.config.catalog_margin_arcsec)
+        rows = self.catalogs.photometric((centre[0], centre[1]), radius)
+        columns = {name: rows.column(name).to_numpy() for name in rows.column_names}
+        measured = MeasuredSources(
+            points.x, points.y, self.ra, self.dec, points.flux, points.flux_error, self.flags, points.chi
+        )
+        self.zero_point = calibrate(
+            measured,
+            CatalogStars.from_columns(columns),
+            self.given.filter_name,
+            self.shape,
+            self.config.zero_point,
+            subject=self.given.subject,
+        )
+
+    def _reflections(self) -> None:
+        """Mask ghosts and halos of bright stars anywhere in the field, and keep cut-outs to learn from."""
+        assert self.solution is not None and self.zero_point is not None and self.background is not None
+        given, config = self.given, self.config.ghosts
+        frame = find_frame(self.solution.wcs, given.camera, given.quadrant.rcid)
+        plate = plate_map(self.solution.wcs, self.shape, frame)
+        stars = self.catalogs.bright((frame.ra, frame.dec), self._field_radius_deg)
+        noise = float(np.median(self.background.noise.values))
+        zero_point = self.zero_point.magzp
+        self.ghost_stamps = tuple(
+            collect_stamps(
+                self.image, self.mask, self.background.level, plate, stars, zero_point, noise, given.ghost_model,
+                config.stamps,
+            )
+        )  # fmt: skip
+        self.reflections = mask_reflections(
+            self.mask, plate, stars, zero_point, noise, given.ghost_model, config.masking
+        )
+
+    @property
+    def _field_radius_deg(self) -> float:
+        """Of the circle that holds every star whose ghost or halo can fall on the camera."""
+        return float(np.hypot(*self.given.camera.half_size_arcsec)) / 3600.0 + self.config.ghosts.field_margin_arcsec / 3600.0
+
+    def _apertures(self) -> None:
+        assert self.background is not None and self.psf is not None and self.points is not None
+        self.apertures = measure_apertures(
+            self.image, self.mask, self.background, self.given.facts.gain, self.psf, self.config.apertures
+        )
+        # Ghosts and halos have come since the first look.
+        self.flags = box_flags(self.mask, self.points.x, self.points.y)
+
+    def _judge(self) -> None:
+        assert self.zero_point is not None and self.psf is not None
+        assert self.background is not None and self.reduced is not None
+        x, y = cell_middles(self.shape, self.config.zero_point.spatial.cells)
+        noise = self.background.noise.at(x.ravel() - 1, y.ravel() - 1).reshape(x.shape).astype(np.float64)
+        psf = self.psf
+        stamps = np.array([[psf.stamp(a - 1, b - 1) for a, b in zip(*pair, strict=True)] for pair in zip(x, y, strict=True)])
+        ny, nx = self.shape
+        room = self.reduced.saturation_level - float(np.median(self.background.level.values))
+        middle = psf.stamp((nx - 1) / 2, (ny - 1) / 2)
+        self.depth = measure_depth(self.zero_point, noise, stamps, middle, room, (x, y), self.config.depth)
+        self.verdict = judge(measure_quality(self), self.config.verdict)
