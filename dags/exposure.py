@@ -12,7 +12,7 @@ from zsds_airflow.rhythms import HOT_PATH_POOL, raw_archived
 @task
 @step
 def process() -> dict[str, object]:
-    """Calibrate what is ready and not done, every channel over Ray; build tonight's masters where they are missing."""
+    """Calibrate what is ready and not done, over Ray; build tonight's masters where they are missing."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
     from zsds_tasks.steps import exposure as step_exposure
@@ -31,13 +31,13 @@ def process() -> dict[str, object]:
     is_paused_upon_creation=False,
     default_args=RETRY_POLICY | {"pool": HOT_PATH_POOL},
     params={
-        "expid": Param("", type="string", pattern="^[0-9]{0,10}$", description="one exposure; default: all ready")
+        "expid": Param("", type="string", pattern="^[0-9]{0,10}$", description="one exposure; default: all")
     },
     tags=["zsds", "exposure"],
     doc_md=__doc__,
 )
 def exposure() -> None:
-    """The hot path."""
+    """Raw frames to calibrated images and catalogues."""
     process()
 
 

@@ -1,4 +1,4 @@
-"""After each observing night: take in, assess, build masters, calibrate exposures, check, publish, report. Backfills run this."""
+"""After each observing night: take in, calibrate, check, publish, report. Backfills run this."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def build_masters() -> dict[str, object]:
 @task(pool=HOT_PATH_POOL)
 @step
 def process_exposures() -> dict[str, object]:
-    """Calibrate every exposure of the night that is not done yet; a channel that fails says why in its row."""
+    """Calibrate every exposure of the night not done yet; a channel that fails says why in its row."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
     from zsds_tasks.steps import exposure
@@ -67,6 +67,21 @@ def process_exposures() -> dict[str, object]:
     return exposure.process_exposures(
         open_lakehouse(settings), settings, pendulum.now("UTC"), night=night_of_this_run()
     ).as_dict()
+
+
+@task(pool=HOT_PATH_POOL)
+@step
+def refine_calibration() -> dict[str, object]:
+    """Learn from the night's stars and ghosts what later nights use: star flats, ghost models."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import calibration, ghosts
+
+    settings, now = load_settings(), pendulum.now("UTC")
+    lakehouse, this = open_lakehouse(settings), night_of_this_run()
+    star_flats = calibration.build_star_flats(lakehouse, settings, this, now)
+    models = ghosts.fit_ghosts(lakehouse, settings, this, now)
+    return {"star_flats": star_flats.as_dict(), "ghosts": models.as_dict()}
 
 
 @task
@@ -135,8 +150,9 @@ def write_report(score: dict[str, object] | None) -> str:
 )
 def night() -> None:
     """One observing night."""
-    processed, checked, scored = process_exposures(), check_tables(), score_against_truth()
-    ingest_remaining() >> assess_raw() >> build_masters() >> processed >> [checked, scored]
+    processed, refined = process_exposures(), refine_calibration()
+    checked, scored = check_tables(), score_against_truth()
+    ingest_remaining() >> assess_raw() >> build_masters() >> processed >> refined >> [checked, scored]
     checked >> [publish_catalogs(), write_report(scored)]
 
 

@@ -26,12 +26,50 @@ DETECTION = {
     "NTHREADS": "1",
     "VERBOSE_TYPE": "QUIET",
 }
-SHAPES = (
-    "NUMBER", "X_IMAGE", "Y_IMAGE", "XWIN_IMAGE", "YWIN_IMAGE", "ERRAWIN_IMAGE", "ERRBWIN_IMAGE", "ERRTHETAWIN_IMAGE",
-    "FLUX_APER", "FLUXERR_APER", "FLUX_AUTO", "FLUXERR_AUTO", "FLUX_RADIUS", "ELONGATION", "FLAGS", "SNR_WIN",
-    "FLUX_MAX", "IMAFLAGS_ISO",
-)  # fmt: skip
+SHAPES = tuple(
+    ["NUMBER", "X_IMAGE", "Y_IMAGE", "XWIN_IMAGE", "YWIN_IMAGE", "ERRAWIN_IMAGE", "ERRBWIN_IMAGE", "ERRTHETAWIN_IMAGE", "FLUX_APER", "FLUXERR_APER", "FLUX_AUTO", "FLUXERR_AUTO", "FLUX_RADIUS", "ELONGATION", "FLAGS", "SNR_WIN", "FLUX_MAX", "IMAFLAGS_ISO"]
+)
 POINTS = (*SHAPES, "XPSF_IMAGE", "YPSF_IMAGE", "FLUX_PSF", "FLUXERR_PSF", "CHI2_PSF")
+
+
+PSFEX = {
+    "PSFVAR_DEGREES": "2",
+    "PSF_SIZE": "25,25",
+    "PSF_SAMPLING": "0",
+    "CHECKIMAGE_TYPE": "NONE",
+    "CHECKPLOT_TYPE": "NONE",
+    "SAMPLE_MINSN": "50",
+    "SAMPLE_MAXELLIP": "0.3",
+    "SAMPLE_FLAGMASK": "0x00fe",
+    "BADPIXEL_FILTER": "N",
+    "NTHREADS": "1",
+    "WRITE_XML": "N",
+    "VERBOSE_TYPE": "QUIET",
+}
+SCAMP = {
+    "ASTREF_CATALOG": "FILE",
+    "ASTREFCAT_NAME": "gaia.cat",
+    "ASTREFCENT_KEYS": "X_WORLD,Y_WORLD",
+    "ASTREFERR_KEYS": "ERRA_WORLD,ERRB_WORLD,ERRTHETA_WORLD",
+    "ASTREFMAG_KEY": "MAG",
+    "MATCH": "Y",
+    "PIXSCALE_MAXERR": "1.02",
+    "POSANGLE_MAXERR": "1.0",
+    "POSITION_MAXERR": "3.0",
+    "DISTORT_DEGREES": "4",
+    "CROSSID_RADIUS": "2.0",
+    "SOLVE_PHOTOM": "N",
+    "CENTROID_KEYS": "XWIN_IMAGE,YWIN_IMAGE",
+    "CENTROIDERR_KEYS": "ERRAWIN_IMAGE,ERRBWIN_IMAGE,ERRTHETAWIN_IMAGE",
+    "PHOTFLUX_KEY": "FLUX_APER(1)",
+    "PHOTFLUXERR_KEY": "FLUXERR_APER(1)",
+    "CHECKPLOT_DEV": "NULL",
+    "CHECKPLOT_TYPE": "NONE",
+    "WRITE_XML": "N",
+    "NTHREADS": "1",
+    "VERBOSE_TYPE": "QUIET",
+    "SN_THRESHOLDS": "10.0,100.0",
+}
 
 
 @dataclass(frozen=True)
@@ -89,28 +127,24 @@ def run_chain(
     }
     cost = {}
     (folder / "first.param").write_text("\n".join((*SHAPES, "VIGNET(35,35)")) + "\n")
-    first = common | {"CATALOG_NAME": "first.cat", "CATALOG_TYPE": "FITS_LDAC", "PARAMETERS_NAME": "first.param"}
+    first = common | {
+        "CATALOG_NAME": "first.cat",
+        "CATALOG_TYPE": "FITS_LDAC",
+        "PARAMETERS_NAME": "first.param",
+    }
     cost["SExtractor"] = _run(folder, "source-extractor", "image.fits", first)
-    cost["PSFEx"] = _run(
-        folder, "psfex", "first.cat",
-        {"PSFVAR_DEGREES": "2", "PSF_SIZE": "25,25", "PSF_SAMPLING": "0", "CHECKIMAGE_TYPE": "NONE", "CHECKPLOT_TYPE": "NONE",
-         "SAMPLE_MINSN": "50", "SAMPLE_MAXELLIP": "0.3", "SAMPLE_FLAGMASK": "0x00fe", "BADPIXEL_FILTER": "N", "NTHREADS": "1", "WRITE_XML": "N", "VERBOSE_TYPE": "QUIET"},
-    )  # fmt: skip
+    cost["PSFEx"] = _run(folder, "psfex", "first.cat", PSFEX)
     (folder / "second.param").write_text("\n".join(POINTS) + "\n")
-    second = common | {"CATALOG_NAME": "second.cat", "CATALOG_TYPE": "FITS_LDAC", "PARAMETERS_NAME": "second.param"}
+    second = common | {
+        "CATALOG_NAME": "second.cat",
+        "CATALOG_TYPE": "FITS_LDAC",
+        "PARAMETERS_NAME": "second.param",
+    }
     cost["SExtractor, PSF"] = _run(
         folder, "source-extractor", "image.fits", second | {"PSF_NAME": "first.psf", "PSF_NMAX": "1"}
     )
     _write_reference(gaia, folder / "gaia.cat")
-    cost["SCAMP"] = _run(
-        folder, "scamp", "second.cat",
-        {"ASTREF_CATALOG": "FILE", "ASTREFCAT_NAME": "gaia.cat", "ASTREFCENT_KEYS": "X_WORLD,Y_WORLD",
-         "ASTREFERR_KEYS": "ERRA_WORLD,ERRB_WORLD,ERRTHETA_WORLD", "ASTREFMAG_KEY": "MAG", "MATCH": "Y", "PIXSCALE_MAXERR": "1.02",
-         "POSANGLE_MAXERR": "1.0", "POSITION_MAXERR": "3.0", "DISTORT_DEGREES": "4", "CROSSID_RADIUS": "2.0", "SOLVE_PHOTOM": "N",
-         "CENTROID_KEYS": "XWIN_IMAGE,YWIN_IMAGE", "CENTROIDERR_KEYS": "ERRAWIN_IMAGE,ERRBWIN_IMAGE,ERRTHETAWIN_IMAGE",
-         "PHOTFLUX_KEY": "FLUX_APER(1)", "PHOTFLUXERR_KEY": "FLUXERR_APER(1)",
-         "CHECKPLOT_DEV": "NULL", "CHECKPLOT_TYPE": "NONE", "WRITE_XML": "N", "NTHREADS": "1", "VERBOSE_TYPE": "QUIET", "SN_THRESHOLDS": "10.0,100.0"},
-    )  # fmt: skip
+    cost["SCAMP"] = _run(folder, "scamp", "second.cat", SCAMP)
     table = fits.getdata(folder / "second.cat", 2)
     # SCAMP signs its headers with an accented letter.
     text = (folder / "second.head").read_text("latin-1").encode("ascii", "ignore").decode()

@@ -10,13 +10,16 @@ HEAVY = {
 }  # fmt: skip
 # Change this on purpose only: it is what operators see.
 SNAPSHOT = {
+    "exposure": ["process"],
     "ingest": ["ingest_raw"],
     "night": [
         "assess_raw",
         "build_masters",
         "check_tables",
         "ingest_remaining",
+        "process_exposures",
         "publish_catalogs",
+        "refine_calibration",
         "score_against_truth",
         "write_report",
     ],
@@ -74,7 +77,9 @@ def test_the_night_publishes_only_after_its_checks_and_always_reports(parsed):
     tasks = dags_of(parsed)["night"]["tasks"]
     assert tasks["ingest_remaining"]["downstream"] == ["assess_raw"]
     assert tasks["assess_raw"]["downstream"] == ["build_masters"]
-    assert tasks["build_masters"]["downstream"] == ["check_tables", "score_against_truth"]
+    assert tasks["build_masters"]["downstream"] == ["process_exposures"]
+    assert tasks["process_exposures"]["downstream"] == ["refine_calibration"]
+    assert tasks["refine_calibration"]["downstream"] == ["check_tables", "score_against_truth"]
     assert "publish_catalogs" in tasks["check_tables"]["downstream"]
     assert "write_report" in tasks["check_tables"]["downstream"]
     assert tasks["write_report"]["trigger_rule"] == "all_done"

@@ -97,3 +97,8 @@ def test_what_is_no_relation_is_refused(text, reason):
 def test_an_unknown_name_is_named():
     with pytest.raises(DeclarationError, match="'y' is neither a column nor a constant"):
         judged("x == y", x=[1])
+
+
+def test_logarithms_are_open_where_there_is_none():
+    assert judged("log10(x) == 2", x=[100.0, 10.0, 0.0, -1.0]) == [True, False, False, False]
+    assert judged("isnull(log10(x))", x=[100.0, 0.0, -1.0]) == [False, True, True]

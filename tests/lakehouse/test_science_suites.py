@@ -196,11 +196,7 @@ SOURCE_DEFECTS = [
     ({"snr": 10.0}, "snr is the flux over its error"),
     ({"mag": None}, "There is a magnitude exactly where the flux is above zero"),
     ({"sigmag": 0.2}, "The error of a magnitude is 1.0857 over snr"),
-    ({"mag": 27.0}, "A flux above 1 DN is brighter than the zero point, one below fainter"),
-    (
-        {"mag": 12.0},
-        "A flux above 10,000 DN is ten magnitudes brighter than the zero point, one below fainter",
-    ),
+    ({"mag": 18.78}, "A magnitude is -2.5 log10(flux) + MAGZP + zpcorr"),
     ({"flags": 2}, "The bits that mark sources do not enter flags"),
     ({"flags": 2048 + 256}, "The bits that mark sources do not enter flags"),
     ({"sexflags": 4}, "Aperture measures are complete or absent"),
@@ -238,7 +234,7 @@ QUALITY_DEFECTS = [
     ({"noise": None}, "An image that may be used has its measures of sky and PSF"),
     ({"rms_east": None}, "An image that may be used has its measures of astrometry and photometry"),
     ({"n_sources": 4}, "n_sources counts the rows of sources"),
-    ({"zp30": 26.0}, "At 30 s the reduced zero point is the zero point"),
+    ({"zp30": 26.0}, "The reduced zero point is the zero point less 2.5 log10(exposure / 30 s)"),
     ({"fwhm": 20.0}, "Seeing over FWHM is a pixel scale"),
 ]
 QUALITY_WARNINGS = [

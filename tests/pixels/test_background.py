@@ -80,7 +80,9 @@ def test_unusable_cells_are_filled_from_those_around():
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(70, 200), st.integers(70, 200), st.floats(0.5, 20), st.floats(-300, 300), st.integers(0, 99))
+@given(
+    st.integers(70, 200), st.integers(70, 200), st.floats(0.5, 20), st.floats(-300, 300), st.integers(0, 99)
+)
 def test_level_moves_with_the_image_and_noise_scales_with_it(ny, nx, factor, offset, seed):
     image, mask = sky((ny, nx), seed=seed)
     config = BackgroundConfig(cell=32)

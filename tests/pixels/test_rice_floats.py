@@ -177,6 +177,8 @@ def test_a_buffer_receives_the_image_and_must_fit():
             "1 rows for 2",
         ),
         (b"TFORM3  = '1D", b"TFORM3  = '1K", "no column ZSCALE of doubles"),
+        (b"'COMPRESSED_DATA'", b"'COMPRESSED_DUST'", "has no column COMPRESSED_DATA"),
+        (b"TFORM1  = '1PB", b"TFORM1  = '1PI", "column COMPRESSED_DATA is no array of bytes"),
         (b"ZDITHER0=                    1", b"ZDITHER0=                    0", "seed 0"),
     ],
 )

@@ -85,16 +85,21 @@ def test_a_star_is_one_source_however_bright():
 
 
 def test_a_faint_companion_counts_only_above_contrast_and_noise():
-    image = stars((20, 20, 1.0), (26, 20, 0.05))
-    assert len(find(image, SegmentationConfig(contrast=0.01), gain=6.0)) == 2
-    assert len(find(image, SegmentationConfig(contrast=0.2), gain=6.0)) == 1
-    assert len(find(image, SegmentationConfig(contrast=0.01, significance=500.0), gain=6.0)) == 1
+    image = stars((20, 20, 10.0), (28, 20, 0.5))
+
+    def sources(**changes):
+        return len(find(image, SegmentationConfig(prominence=1e9).model_copy(update=changes), gain=6.0))
+
+    assert sources() == 2
+    assert sources(contrast=0.2) == 1
+    assert sources(significance=5000.0) == 1
+    assert sources(contrast=0.2, prominence=0.5) == 2
 
 
 def test_a_chain_of_stars_keeps_every_member():
-    """The contrast is against the neighbour: a giant clump does not swallow its faint members."""
-    image = stars(*[(5.0 + 6 * k, 20.0, 30.0 if k == 0 else 0.1) for k in range(8)], flux=3000.0)
-    assert len(find(image, SegmentationConfig(), gain=6.0)) == 8
+    """A giant clump does not swallow its faint members."""
+    faint = [(14.0 + 6 * k, 20.0, 0.1) for k in range(6)]
+    assert len(find(stars((5.0, 20.0, 30.0), *faint), SegmentationConfig(), gain=6.0)) == 7
 
 
 def test_a_saturated_core_is_one_source():

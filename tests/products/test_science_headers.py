@@ -46,10 +46,11 @@ def test_every_card_fits_with_its_comment_whole():
 
 def test_ztfs_photometric_names_are_all_there():
     wanted = [
-        "MAGZP", "MAGZPUNC", "MAGZPRMS", "CLRCOEFF", "CLRCOUNC", "ZPCLRCOV", "PCOLOR", "NMATCHES", "ZPMED", "ZPAVG",
-        "ZPRMSALL", "CLRMED", "CLRAVG", "CLRRMS", "FIXAPERS", "MAGLIM", "SEEING", "SATURATE", "AIRMASS", "MOONILLF",
-        "MOONALT", "HUMIDITY", "STATUS", "INFOBITS", "FIELDID", "CCDID", "QID", "RCID", "FILTERID", "FILTER",
-        "OBSMJD", "OBSJD", "SHUTOPEN", "SHUTCLSD", "EXPID", "PROGRMID", "GAIN", "READNOI", "DARKCUR", "SCAMPPTH",
+        "MAGZP", "MAGZPUNC", "MAGZPRMS", "CLRCOEFF", "CLRCOUNC", "ZPCLRCOV", "PCOLOR", "NMATCHES",
+        "ZPMED", "ZPAVG", "ZPRMSALL", "CLRMED", "CLRAVG", "CLRRMS", "FIXAPERS", "MAGLIM", "SEEING",
+        "SATURATE", "AIRMASS", "MOONILLF", "MOONALT", "HUMIDITY", "STATUS", "INFOBITS", "FIELDID",
+        "CCDID", "QID", "RCID", "FILTERID", "FILTER", "OBSMJD", "OBSJD", "SHUTOPEN", "SHUTCLSD",
+        "EXPID", "PROGRMID", "GAIN", "READNOI", "DARKCUR", "SCAMPPTH",
     ]  # fmt: skip
     wanted += [f"APCOR{n}" for n in range(1, 7)] + [f"APCORUN{n}" for n in range(1, 7)]
     image = {keyword.name for keyword in KEYWORDS if ScienceSuffix.IMAGE in keyword.products}

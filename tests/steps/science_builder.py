@@ -1,4 +1,4 @@
-"""A small observatory of one science exposure: real raw files, masters as planted, catalogues of its field."""
+"""A small observatory of two science exposures: raw files, masters as planted, catalogues of their field."""
 
 from __future__ import annotations
 
@@ -85,7 +85,11 @@ def _write_masters(lakehouse: Lakehouse, stage, fids: set[int]) -> None:
     for quadrant in camera.quadrants:
         bias, response, defects = planted(stage.instrument, quadrant)
         label = (ObservingNight.parse(NIGHT), quadrant)
-        rows.append(office.frame(Label(*label, CalibrationKind.BIAS, 0, DIGEST), _master(bias), Verdict(True, "planted")))
+        rows.append(
+            office.frame(
+                Label(*label, CalibrationKind.BIAS, 0, DIGEST), _master(bias), Verdict(True, "planted")
+            )
+        )
         for fid in fids:
             flat = Label(*label, CalibrationKind.HIGH_FREQUENCY_FLAT, fid, DIGEST)
             rows.append(office.frame(flat, _master(response), Verdict(True, "planted"), bias_night=NIGHT))
@@ -94,7 +98,12 @@ def _write_masters(lakehouse: Lakehouse, stage, fids: set[int]) -> None:
                           "hot": MaskBit.NOISY, "blocked column": MaskBit.LOW_RESPONSE}.items():  # fmt: skip
             mask[defects[kind]] |= np.uint16(bit.flag)
         rows.append(
-            office.mask(Label(*label, CalibrationKind.BAD_PIXELS, 0, DIGEST), mask, Verdict(True, "planted"), bias_night=NIGHT)
+            office.mask(
+                Label(*label, CalibrationKind.BAD_PIXELS, 0, DIGEST),
+                mask,
+                Verdict(True, "planted"),
+                bias_night=NIGHT,
+            )
         )
     lakehouse.table("master_frames").merge(rows)
 

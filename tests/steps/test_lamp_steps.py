@@ -2,12 +2,14 @@
 
 import dataclasses
 import datetime as dt
+import json
 
 import numpy as np
 import pytest
-from builders import NIGHT_START, NOW, Installation
+from builders import NIGHT_START, NOW, REPOSITORY, Installation
 
 from zsds_tasks.errors import UnusableInputError
+from zsds_tasks.lakehouse.relations import holds
 from zsds_tasks.steps.calibration import CalibrationConfig, MapRoom, build_lamp_maps, build_masters
 from zsds_tasks.steps.calibration.mapfiles import encode_maps, read_maps, read_smooth_map
 
@@ -116,6 +118,19 @@ def test_every_channel_gets_curve_shutter_and_lamps_once(place):
     assert maps.linearity == (linear["lin_a"], linear["lin_b"])
     assert maps.used == (f"linearity {NIGHT} {linear['sha256']}", f"shutter {NIGHT} {shutter['sha256']}")
     assert maps.smooth.values.mean() == pytest.approx(1 + shutter["average"] / 10, abs=1e-4)
+
+
+def test_rows_are_as_the_suite_expects(place):
+    build(place)
+    frame = place.lakehouse.table("master_frames").read(where={"night": NIGHT}).to_pandas()
+    suite = json.loads((REPOSITORY / "include" / "expectations" / "master_frames.json").read_text())
+    relations = [e["kwargs"]["relation"] for e in suite["expectations"]]
+    # This shutter is far slower than a real one may be.
+    assert [r for r in relations if not holds(r, frame, {}).all()] == [
+        "kind != 'shutter' or isnull(average) or abs(average) <= 0.1"
+    ]
+    broken = frame.assign(lin_a=np.nan, average=0.01)
+    assert [r[:19] for r in relations if not holds(r, broken, {}).all()] == ["kind != 'linearity'"]
 
 
 def test_the_same_frames_give_the_same_files(place):

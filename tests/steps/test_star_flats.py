@@ -230,8 +230,8 @@ def test_led_weights_are_proposed_where_lamps_and_stars_meet(lakehouse, settings
     mix = report.filters[0].mix
     assert (report.filters[0].filter, report.filters[0].channels, mix.leds) == ("r", 2, (7, 8, 9))
     np.testing.assert_allclose(mix.weights, weights, atol=0.08)
-    assert mix.best < 0.5 * min(*mix.alone, mix.equal)
-    assert mix.best < 0.005
+    assert mix.best < 0.7 * min(*mix.alone, mix.equal)
+    assert mix.best < 1.5 * mix.noise
     names = [lamps for _, lamps, _ in report.table()]
     assert names[:4] == ["LED 7", "LED 8", "LED 9", "equal weights"]
     config = CalibrationConfig.model_validate(yaml.safe_load(report.proposal()))

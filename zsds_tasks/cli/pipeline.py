@@ -14,7 +14,7 @@ Night = Annotated[str, typer.Argument(help="Observing night, YYYYMMDD.")]
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (ingest, assess, masters, process, check, publish, score, report, tidy):
+    for command in (ingest, assess, masters, process, refine, leds, check, publish, score, report, tidy):
         app.command()(command)
 
 
@@ -73,7 +73,7 @@ def process(
     night: Night,
     expid: Annotated[list[int] | None, typer.Option(help="Only this exposure; may be repeated.")] = None,
 ) -> None:
-    """Calibrate a night's science exposures: images, catalogues, zero points, verdicts; what is done stays."""
+    """Calibrate a night's science exposures: images, catalogues, verdicts; what is done stays."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
     from zsds_tasks.steps import exposure
@@ -89,6 +89,34 @@ def process(
             progress=lambda what, done, total: tell(f"process: {done} of {total} {what}"),
         )
     show_facts(f"exposures of {night}", summary.as_dict())
+
+
+def refine(night: Night) -> None:
+    """Learn star flats and ghost models from a night's calibrated images; they serve later nights."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import calibration, ghosts
+
+    settings, now = load_settings(), dt.datetime.now(dt.UTC)
+    lakehouse, this = open_lakehouse(settings), _checked(night)
+    star_flats = calibration.build_star_flats(lakehouse, settings, this, now)
+    show_facts(f"star flats of {night}", star_flats.as_dict())
+    show_facts(f"ghosts of {night}", ghosts.fit_ghosts(lakehouse, settings, this, now).as_dict())
+
+
+def leds(night: Night) -> None:
+    """Say which LEDs together are as flat as the stars say, and propose their weights."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps.calibration import propose_led_weights
+
+    settings = load_settings()
+    found = propose_led_weights(open_lakehouse(settings), settings, _checked(night))
+    rows = [(name, lamps, f"{100 * rms:.2f} %") for name, lamps, rms in found.table()]
+    show_rows(f"LED flats of {night} against its star flats", ("filter", "lamps", "RMS"), rows)
+    for reason in found.skipped:
+        say(reason)
+    say(f"for include/config/calibration.yaml:\n{found.proposal()}")
 
 
 def check(night: Night) -> None:

@@ -71,6 +71,12 @@ def _separation(ra1: Any, dec1: Any, ra2: Any, dec2: Any) -> Any:
     return np.degrees(2 * np.arcsin(np.sqrt(np.clip(h, 0, 1))))
 
 
+def _log10(numbers: Any) -> Any:
+    """Return decimal logarithms; missing where there is none, so that the relation is open there."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log10(numbers.where(numbers > 0) if isinstance(numbers, pd.Series) else numbers)
+
+
 def _ends_with(texts: pd.Series, endings: pd.Series) -> pd.Series:
     pairs = zip(texts, endings, strict=True)
     return pd.Series([str(t).endswith(str(e)) for t, e in pairs], index=texts.index, dtype=bool)
@@ -79,6 +85,7 @@ def _ends_with(texts: pd.Series, endings: pd.Series) -> pd.Series:
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": abs,
     "floor": np.floor,
+    "log10": _log10,
     "sind": lambda degrees: np.sin(np.radians(degrees)),
     "isnull": lambda column: column.isna(),
     "number": lambda texts: texts.astype("int64"),

@@ -25,9 +25,11 @@ class MeasureConfig(Declaration):
     kron_factor: Annotated[float, Field(gt=0)] = Field(2.5, description="Kron ellipse in Kron radii")
     kron_least: Annotated[float, Field(gt=0)] = Field(3.5, description="least ellipse, in isophotal axes")
     kron_reach: Annotated[float, Field(gt=0)] = Field(6.0, description="of Kron's sum, in isophotal axes")
-    most_half: Annotated[int, Field(ge=8, le=LARGEST_HALF)] = Field(40, description="half the largest stamp, px")
+    most_half: Annotated[int, Field(ge=8, le=LARGEST_HALF)] = Field(
+        40, description="half the largest stamp, px"
+    )
     ladder: tuple[float, ...] = Field(
-        (1.0, 1.4, 2.0, 2.8), description="widths of the Gaussian windows, in sigma of the PSF"
+        (1.3, 1.8, 2.6), description="widths of the Gaussian windows, in sigma of the PSF"
     )
 
 

@@ -1,7 +1,7 @@
 """How extended a source is beyond the PSF, with its error: from light under Gaussian windows.
 
-A window a bit wider than the PSF cuts off all that pixels cannot sample, so that the light under it does not
-depend on where in its pixel a source lies, and a PSF need only be known at the middle of one. Light under L
+A window as wide as the PSF cuts off nearly all that pixels cannot sample, so that the light under it hardly
+depends on where in its pixel a source lies. Light under L
 windows is fitted by that of the PSF and that of the PSF blurred by an exponential disc; the share of the blurred
 one is the *extent*: 0 for a point, 1 for the disc, more for larger sources.
 """
@@ -28,6 +28,8 @@ FINE = 7
 """Points per pixel where the disc is drawn."""
 HALF_LIGHT = 1.6783469900166605
 """Half-light radius of an exponential disc in scale lengths."""
+PHASES = (-0.25, 0.25)
+"""Places within a pixel, px: what little depends on them is averaged out."""
 GRID = 6
 """Places along each side of the image where the PSF is looked at."""
 
@@ -67,21 +69,30 @@ class WindowedPsf:
 
 def window_psf(psf: PointSpread, shape: tuple[int, int], ladder: Floats) -> WindowedPsf:
     """Look at a PSF through Gaussian windows of widths `ladder` (L), px."""
-    offset = np.arange(STAMP) - STAMP // 2
-    inside = np.abs(offset) <= REACH
-    profile = np.exp(-0.5 * (offset / ladder[:, None]) ** 2) * inside
-    windows = profile[:, :, None] * profile[:, None, :]
     disc = _disc(DISC_OF_FWHM * psf.fwhm)
     n = len(ladder)
-    point, blurred, light = np.empty((GRID, GRID, n)), np.empty((GRID, GRID, n)), np.empty((GRID, GRID, n, n))
+    point, blurred, light = np.zeros((GRID, GRID, n)), np.zeros((GRID, GRID, n)), np.zeros((GRID, GRID, n, n))
+    phases = [(u, v) for u in PHASES for v in PHASES]
     for i in range(GRID):
         for j in range(GRID):
             x, y = (j + 0.5) * shape[1] / GRID - 0.5, (i + 0.5) * shape[0] / GRID - 0.5
-            stamp = psf.stamp(x, y, STAMP).astype(np.float64)
-            point[i, j] = np.tensordot(windows, stamp, 2)
-            blurred[i, j] = np.tensordot(windows, fftconvolve(stamp, disc, mode="same"), 2)
-            light[i, j] = np.tensordot(windows * stamp, windows, ([1, 2], [1, 2]))
+            for shift in phases:
+                windows = _windows(ladder, shift)
+                stamp = psf.stamp(x, y, STAMP, shift).astype(np.float64) / len(phases)
+                point[i, j] += np.tensordot(windows, stamp, 2)
+                blurred[i, j] += np.tensordot(windows, fftconvolve(stamp, disc, mode="same"), 2)
+                light[i, j] += np.tensordot(windows * stamp, windows, ([1, 2], [1, 2]))
+    windows = _windows(ladder, (0.0, 0.0))
     return WindowedPsf(shape, point, blurred, np.tensordot(windows, windows, ([1, 2], [1, 2])), light)
+
+
+def _windows(ladder: Floats, centre: tuple[float, float]) -> Floats:
+    """Return Gaussian windows (L, 25, 25) about a place near the middle pixel."""
+    offset = np.arange(STAMP) - STAMP // 2
+    along = [
+        np.exp(-0.5 * ((offset - c) / ladder[:, None]) ** 2) * (np.abs(offset - c) <= REACH) for c in centre
+    ]
+    return np.asarray(along[1][:, :, None] * along[0][:, None, :])
 
 
 def measure_extent(
@@ -128,9 +139,7 @@ def measure_extent(
 
 def _at(grid: Floats, place: Floats) -> Floats:
     """Return values (N, L) of a grid (G, G, L) at places in units of cells: linear, also beyond its middle."""
-    columns = [
-        map_coordinates(grid[:, :, k], place, order=1, mode="nearest") for k in range(grid.shape[2])
-    ]
+    columns = [map_coordinates(grid[:, :, k], place, order=1, mode="nearest") for k in range(grid.shape[2])]
     return np.stack(columns, axis=1)
 
 

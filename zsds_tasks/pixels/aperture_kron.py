@@ -30,6 +30,21 @@ def kron_radius(stamp: Image, x: float, y: float, cxx: float, cyy: float, cxy: f
     return first / light if light > 0 and first > 0 else 0.0
 
 
+@njit("f8(f8, f8, f8, f8, f8, f8)", cache=True)
+def _share_inside(dx: float, dy: float, cxx: float, cyy: float, cxy: float, radius: float) -> float:
+    """Return how much of a pixel is inside an ellipse, from the distances of nine points of it to the rim."""
+    total = 0.0
+    for i in range(-1, 2):
+        for j in range(-1, 2):
+            u, v = dx + j / 3, dy + i / 3
+            r = math.sqrt(cxx * u * u + cyy * v * v + cxy * u * v)
+            gx, gy = cxx * u + 0.5 * cxy * v, cyy * v + 0.5 * cxy * u
+            slope = math.sqrt(gx * gx + gy * gy)
+            # A third of a pixel counts whole from a sixth of a pixel inside the rim on.
+            total += min(max(3 * (radius - r) * r / slope + 0.5, 0.0), 1.0) if slope > 0 else 1.0
+    return total / 9
+
+
 @njit("UniTuple(f8, 4)(f4[:, :], u1[:, :], f8, f8, f8, f8, f8, f8)", cache=True, nogil=True)
 def ellipse_sum(
     stamp: Image,
@@ -43,8 +58,7 @@ def ellipse_sum(
 ) -> tuple[float, float, float, float]:
     """Return light, area, area of other sources and area of missing pixels in an ellipse.
 
-    A pixel on the rim counts by the distance of its centre to the rim: 1 half a pixel inside, 0 half a pixel
-    outside. Of a circle of 3 px that is right to 0.1 %.
+    The area of an ellipse of 3 px is right to 0.5 %.
     """
     light, area, neighbours, missing = 0.0, 0.0, 0.0, 0.0
     for v in range(stamp.shape[0]):
@@ -55,10 +69,10 @@ def ellipse_sum(
             r = math.sqrt(r2)
             gx, gy = cxx * dx + 0.5 * cxy * dy, cyy * dy + 0.5 * cxy * dx
             slope = math.sqrt(gx * gx + gy * gy)
-            inside = (radius - r) * r + 0.5 * slope
-            if inside <= 0:
+            depth = (radius - r) * r
+            if depth < -slope:
                 continue
-            share = min(inside / slope, 1.0) if slope > 0 else 1.0
+            share = 1.0 if depth >= slope else _share_inside(dx, dy, cxx, cyy, cxy, radius)
             light += share * stamp[v, u]
             area += share
             if state[v, u] != GOOD:

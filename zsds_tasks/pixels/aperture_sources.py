@@ -74,7 +74,9 @@ def _lost_area(state: NDArray[np.uint8], x: float, y: float, r: float) -> tuple[
 
 
 @njit(cache=True)
-def _local_level(stamp: Image, state: NDArray[np.uint8], labels: Indexes, x0: int, y0: int, x: float, y: float) -> float:
+def _local_level(
+    stamp: Image, state: NDArray[np.uint8], labels: Indexes, x0: int, y0: int, x: float, y: float
+) -> float:
     """Return the mean of the pixels without a source in a ring about one; 0 if they are few.
 
     Near a bright star it is the light of the star's wings, which the sky's mesh is too coarse for.
@@ -188,7 +190,9 @@ def measure_each(
         x, y = windowed_centre(stamp, x, y, shape[0], 2.0 + 0.5 * a, weights, sums)
         _kron_part(stamp, state, x, y, iso[k, 2:5], shape[1:4], out[k])
         radius = math.sqrt(out[k, 10] / math.pi)
-        out[k, 13] = radius_of_share(stamp, x, y, 0.5 * out[k, 9], 0.2, max(radius, 0.5)) if out[k, 9] > 0 else 0.0
+        out[k, 13] = (
+            radius_of_share(stamp, x, y, 0.5 * out[k, 9], 0.2, max(radius, 0.5)) if out[k, 9] > 0 else 0.0
+        )
         sigma = min(max(shape[0], out[k, 13] / HALF_OF_SIGMA), half / 4.0)
         x, y = windowed_centre(stamp, x, y, sigma, 1.0 + 0.5 * a, weights, sums)
         out[k, 0], out[k, 1] = x0 + x, y0 + y

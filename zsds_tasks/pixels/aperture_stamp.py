@@ -83,4 +83,6 @@ def mend_stamp(
                             ring_sum[ring] += stamp[b, a]
                             ring_count[ring] += 1
             ring = int(math.sqrt((v - y) ** 2 + (u - x) ** 2) + 0.5)
-            stamp[v, u] = np.float32(ring_sum[ring] / ring_count[ring]) if ring_count[ring] > 0 else np.float32(0)
+            stamp[v, u] = (
+                np.float32(ring_sum[ring] / ring_count[ring]) if ring_count[ring] > 0 else np.float32(0)
+            )

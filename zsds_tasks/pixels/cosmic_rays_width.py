@@ -69,6 +69,19 @@ def core_fwhm(image: Image, mask: Mask, bits: int, noise: Mesh, config: CoreConf
     return float(FWHM_OF_SIGMA / np.sqrt(2 * np.median(drops, axis=0).max()))
 
 
+@njit("b1(f4[:, ::1], u2[:, ::1], u2, i8, i8, f4, f4)", cache=True, nogil=True)
+def _is_peak(
+    image: Image, mask: Mask, bits: int, y: int, x: int, height: np.float32, side: np.float32
+) -> bool:
+    """Say whether a pixel tops its cross and is high enough, as are its neighbours, and all are usable."""
+    v, left, right, up, down = image[y, x], image[y, x - 1], image[y, x + 1], image[y - 1, x], image[y + 1, x]
+    # Of two equal pixels the first is the peak. NaN fails.
+    if not (v > height and min(left, right, up, down) > side and v >= max(right, down) and v > max(left, up)):
+        return False
+    flags = mask[y, x] | mask[y, x - 1] | mask[y, x + 1] | mask[y - 1, x] | mask[y + 1, x]
+    return (flags & bits) == 0
+
+
 @njit(
     "f8[:, ::1](f4[:, ::1], u2[:, ::1], u2, f4[:, ::1], i8[::1], f4[::1], f4[::1])",
     cache=True,
@@ -102,22 +115,13 @@ def _drops(
                 larger[:n] = drops[:n]
                 drops = larger
             for x in range(start, stop):
-                v = image[y, x]
-                if not v > least:
+                if not image[y, x] > least:
                     continue
                 lower, upper = across[node[y], x], across[node[y] + 1, x]
                 sigma = lower + weight[y] * (upper - lower)
-                if not v > limits[0] * sigma:
-                    continue
-                left, right, up, down = image[y, x - 1], image[y, x + 1], image[y - 1, x], image[y + 1, x]
-                lowest, highest = min(left, right, up, down), max(left, right, up, down)
-                # Of two equal pixels the first is the peak.
-                if not (lowest > limits[1] * sigma and v >= highest and v > max(left, up)):
-                    continue
-                flags = mask[y, x] | mask[y, x - 1] | mask[y, x + 1] | mask[y - 1, x] | mask[y + 1, x]
-                if flags & bits:
-                    continue
-                drops[n, 0] = np.log(v) - (np.log(left) + np.log(right)) / 2
-                drops[n, 1] = np.log(v) - (np.log(up) + np.log(down)) / 2
-                n += 1
+                if _is_peak(image, mask, bits, y, x, limits[0] * sigma, limits[1] * sigma):
+                    v = np.log(image[y, x])
+                    drops[n, 0] = v - (np.log(image[y, x - 1]) + np.log(image[y, x + 1])) / 2
+                    drops[n, 1] = v - (np.log(image[y - 1, x]) + np.log(image[y + 1, x])) / 2
+                    n += 1
     return drops[:n].copy()

@@ -6,27 +6,17 @@ Format: FITS Standard 4.0, section 10.1.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zsds_tasks.errors import UnusableInputError
 from zsds_tasks.pixels import rice
 from zsds_tasks.pixels.fits import CardError, Hdu, Header, StructureError
+from zsds_tasks.pixels.tile_table import DecodeError, read_tile_table
 
 UNSIGNED_ZERO = 32768
 DEFAULT_BLOCK = 32
-MAX_FIELDS = 20  # fpack writes one to four
-COLUMN_WIDTH = {
-    "L": 1, "B": 1, "A": 1, "I": 2, "J": 4, "E": 4, "K": 8, "D": 8, "P": 8, "Q": 16, "C": 8, "M": 16,
-}  # fmt: skip
-_FORMAT = re.compile(r"([0-9]{0,6})([A-Z])(.*)")
-
-
-class DecodeError(UnusableInputError):
-    """The compressed pixels are broken."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +104,7 @@ def _decoded(data: bytes, hdu: Hdu, shape: ImageShape) -> NDArray[np.uint16]:
     if width != 2 or block not in {16, 32, 64}:
         raise StructureError(f"BYTEPIX is {width}, BLOCKSIZE {block}; 2 and 16, 32 or 64 are read")
     n_tiles = -(-shape.ny // tile_ny) * -(-shape.nx // tile_nx)
-    starts, ends = _streams(data, hdu, n_tiles)
+    starts, ends = read_tile_table(data, hdu, n_tiles).streams("COMPRESSED_DATA")
     image = np.empty((shape.ny, shape.nx), dtype=np.uint16)
     stored = np.frombuffer(data, np.uint8)
     broken = rice.decode_tiles(stored, starts, ends, tile_nx, tile_ny, block, UNSIGNED_ZERO, image)
@@ -131,53 +121,6 @@ def _rice_parameters(header: Header) -> tuple[int, int]:
         if name in found:
             found[name] = header.integer(f"ZVAL{number}")
     return found["BLOCKSIZE"], found["BYTEPIX"]
-
-
-def _streams(data: bytes, hdu: Hdu, n_tiles: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return where the stream of each tile starts and ends in the file."""
-    header = hdu.header
-    if header.integer("BITPIX") != 8 or header.integer("NAXIS") != 2:
-        raise StructureError("is no binary table")
-    row, rows = header.integer("NAXIS1"), header.integer("NAXIS2")
-    if rows != n_tiles:
-        raise StructureError(f"{rows} rows for {n_tiles} tiles")
-    offset, wide = _column(header, row)
-    if not row * rows <= header.integer("THEAP", row * rows) <= hdu.data_size:
-        raise StructureError("THEAP lies outside the data")
-    heap, end = hdu.data_start + header.integer("THEAP", row * rows), hdu.data_start + hdu.data_size
-    table = np.frombuffer(data, np.uint8, count=row * rows, offset=hdu.data_start).reshape(rows, row)
-    size = 8 if wide else 4
-    cells = np.ascontiguousarray(table[:, offset : offset + 2 * size])
-    descriptors = cells.view(f">i{size}").astype(np.int64)
-    lengths, offsets = descriptors[:, 0], descriptors[:, 1]
-    room = end - heap
-    bad = (lengths < 0) | (offsets < 0) | (lengths > room) | (offsets > room - np.minimum(lengths, room))
-    if bad.any():
-        raise DecodeError(f"tile {int(np.flatnonzero(bad)[0]) + 1} of {n_tiles} lies outside the heap")
-    starts = heap + offsets
-    return np.ascontiguousarray(starts), np.ascontiguousarray(starts + lengths)
-
-
-def _column(header: Header, row: int) -> tuple[int, bool]:
-    """Return the byte offset of the compressed data's descriptor in a row, and whether it is 64-bit."""
-    n_fields = header.integer("TFIELDS")
-    if not 1 <= n_fields <= MAX_FIELDS:
-        raise StructureError(f"TFIELDS is {n_fields}; a compressed image has 1 to {MAX_FIELDS}")
-    offset, found = 0, None
-    for number in range(1, n_fields + 1):
-        match = _FORMAT.fullmatch(header.text(f"TFORM{number}"))
-        if match is None or match[2] not in COLUMN_WIDTH:
-            raise StructureError(f"TFORM{number} cannot be read")
-        if header.text(f"TTYPE{number}") == "COMPRESSED_DATA":
-            if match[2] not in "PQ" or match[1] not in {"", "1"} or not match[3].startswith("B"):
-                raise StructureError(f"TFORM{number} is no array of bytes")
-            found = offset, match[2] == "Q"
-        offset += COLUMN_WIDTH[match[2]] * int(match[1] or 1)
-    if found is None:
-        raise StructureError("has no column COMPRESSED_DATA")
-    if offset != row:
-        raise StructureError(f"its columns take {offset} bytes, NAXIS1 says {row}")
-    return found
 
 
 def _number(header: Header, keyword: str, default: float) -> float:

@@ -27,7 +27,7 @@ class PeaksConfig(Declaration):
     """What counts as a peak, and which peaks measure the seeing."""
 
     threshold_sigma: Annotated[float, Field(gt=0)] = Field(
-        4.5, description="least significance of a peak, in sigma of the filtered sky noise"
+        5.0, description="least significance of a peak, in sigma of the filtered sky noise"
     )
     contrast_sigma: Annotated[float, Field(ge=0)] = Field(
         3.0,

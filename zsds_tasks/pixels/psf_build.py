@@ -15,7 +15,7 @@ from zsds_tasks.pixels.psf_model import SIGMA_OF_FWHM, PsfModel, fitting_oversam
 from zsds_tasks.pixels.psf_moffat import Moffat, fit_moffat
 from zsds_tasks.pixels.psf_nodes import centred, node_grid, profile_nodes, spline_matrix
 from zsds_tasks.pixels.psf_splines import MAX_TERMS, by_phase, in_order, table_rows, terms_at
-from zsds_tasks.pixels.psf_star_fit import StarFit, fit_stars, residual_pixels
+from zsds_tasks.pixels.psf_star_fit import StarFit, common_level, fit_stars, radial_excess, residual_pixels
 from zsds_tasks.pixels.psf_stars import PsfBuildConfig, TooFewStarsError, choose_stars, cut_stamps
 from zsds_tasks.pixels.psf_table import StarPixels, fit_tables
 
@@ -99,18 +99,19 @@ def build_psf(
     stars = _Stars(rows, x - shifts[:, 0], y - shifts[:, 1], stamps, shifts, sky)
     maker = _Maker(stars, gain, fwhm_px, (image.shape[0], image.shape[1]), config)
     degree = config.degree_for(len(stars))
-    model, coefficients, fit = maker.model(None, degree), None, None
+    model, coefficients, fit, level = maker.start(degree), None, None, 0.0
     for number in range(config.rounds):
-        fit = fit_stars(model, stars.stamps, stars.shifts, stars.places, stars.noise, gain, fit)
+        fit = fit_stars(model, stars.stamps, stars.shifts, stars.places, stars.noise, gain, level, fit)
         stars, fit = _agreeing(stars, fit, config, len(peaks), len(rows))
         degree = min(degree, config.degree_for(len(stars)))
-        coefficients = maker.coefficients(stars, fit, degree, coefficients)
+        level = maker.level(stars, fit, model)
+        coefficients = maker.coefficients(stars, fit, degree, level, coefficients)
         model = maker.model(coefficients, degree)
         if number == 0 and isolate is not None:
             stamps, x, y = isolate(model, stars.rows)
             shifts = np.column_stack([x - np.rint(x), y - np.rint(y)])
             stars = _Stars(stars.rows, np.rint(x), np.rint(y), stamps, shifts, stars.noise)
-    fit = fit_stars(model, stars.stamps, stars.shifts, stars.places, stars.noise, gain, fit)
+    fit = fit_stars(model, stars.stamps, stars.shifts, stars.places, stars.noise, gain, level, fit)
     return dataclasses.replace(model, n_stars=len(stars), chi=float(np.median(fit.chi)))
 
 
@@ -162,32 +163,59 @@ class _Maker:
         self.fine = fitting_oversampling(self.constant.fwhm)
         self.coarse = fitting_oversampling(self.constant.fwhm, TABLE_NODES_PER_FWHM)
         self.starts: dict[int, tuple[Floats, PsfModel]] = {}
+        self.excess = np.zeros(config.half_px + 2)
 
     def _profile(self, stars: _Stars, start: Moffat | float, degree: int) -> Moffat:
         terms = self._terms(stars, degree)
         return fit_moffat(stars.stamps, stars.shifts, stars.noise, self.gain, terms, start)
 
-    def start(self, degree: int) -> tuple[Floats, PsfModel]:
+    def _start(self, degree: int) -> tuple[Floats, PsfModel]:
         """Return the profile as nodes of polynomial terms, and as a model; fitted once for a degree."""
         if degree not in self.starts:
             profile = self.constant
             if degree > 0:
                 profile = self._profile(self.varying_stars, self.constant, degree)
             nodes = profile_nodes(profile, degree, self.config.half_px, self.fine)
-            model = PsfModel.from_nodes(nodes, degree, self.shape, self.config.half_px, self.fine)
-            self.starts[degree] = (nodes, model)
+            self.starts[degree] = (nodes, self._model(nodes, degree))
         return self.starts[degree]
 
-    def coefficients(self, stars: _Stars, fit: StarFit, degree: int, before: Image | None) -> Image:
-        """Fit the tables to stars; `before` are those of an earlier round."""
+    def start(self, degree: int) -> PsfModel:
+        """Return the model before any table."""
+        return self._start(degree)[1]
+
+    def _model(self, nodes: Floats, degree: int) -> PsfModel:
+        return PsfModel.from_nodes(nodes, degree, self.shape, self.config.half_px, self.fine)
+
+    def level(self, stars: _Stars, fit: StarFit, model: PsfModel) -> float:
+        """Return the background left under the stars, DN per pixel."""
+        return common_level(residual_pixels(model, stars.stamps, self._terms(stars, model.degree), fit, 0.0), fit)
+
+    def coefficients(
+        self, stars: _Stars, fit: StarFit, degree: int, level: float, before: Image | None
+    ) -> Image:
+        """Fit the tables to stars; `before` are those of an earlier round.
+
+        First what all stars have more or less than the profile at a distance: in the wings every star's whole
+        ring measures one number, where nodes of their own would be noise.
+        """
         n, s, t = table_rows(self.config.half_px), self.coarse, term_count(degree)
         start = np.zeros((t, s, s, n, n), np.float32)
         if before is not None:
             start[:] = before[:t]
         terms = self._terms(stars, degree)
-        residual = residual_pixels(self.start(degree)[1], stars.stamps, terms, fit)
-        pixels = StarPixels(residual, fit.weight, fit.flux, fit.shifts, terms)
-        return fit_tables(pixels, self._prior(t), start, self.config.steps)
+        residual = residual_pixels(self.start(degree), stars.stamps, terms, fit, level)
+        self.excess = radial_excess(residual, fit)
+        wings = self._model(self._with_excess(degree), degree)
+        pixels = residual_pixels(wings, stars.stamps, terms, fit, level)
+        return fit_tables(
+            StarPixels(pixels, fit.weight, fit.flux, fit.shifts, terms), self._prior(t), start, self.config.steps
+        )
+
+    def _with_excess(self, degree: int) -> Floats:
+        nodes = self._start(degree)[0].copy()
+        dx, dy = node_grid(self.config.half_px, self.fine)
+        nodes[0] += np.interp(np.hypot(dx, dy), np.arange(len(self.excess)), self.excess, right=0.0)
+        return nodes
 
     def _terms(self, stars: _Stars, degree: int) -> Floats:
         x, y = stars.places
@@ -213,12 +241,9 @@ class _Maker:
         nodes = np.stack([first] + [rest] * (n_terms - 1)).astype(np.float32)
         return np.ascontiguousarray(by_phase(nodes, s))
 
-    def model(self, coefficients: Image | None, degree: int) -> PsfModel:
+    def model(self, coefficients: Image, degree: int) -> PsfModel:
         """Return the model, every term normalised and the PSF centred at any place."""
         half = self.config.half_px
-        nodes = self.start(degree)[0]
-        if coefficients is not None:
-            matrix = spline_matrix(half, self.coarse, self.fine)
-            nodes = nodes + matrix @ in_order(coefficients).astype(np.float64) @ matrix.T
-        nodes = centred(nodes, half, self.fine, self.constant.fwhm * SIGMA_OF_FWHM)
-        return PsfModel.from_nodes(nodes, degree, self.shape, half, self.fine)
+        matrix = spline_matrix(half, self.coarse, self.fine)
+        nodes = self._with_excess(degree) + matrix @ in_order(coefficients).astype(np.float64) @ matrix.T
+        return self._model(centred(nodes, half, self.fine, self.constant.fwhm * SIGMA_OF_FWHM), degree)

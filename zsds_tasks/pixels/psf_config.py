@@ -46,6 +46,9 @@ class PsfPhotometryConfig(Declaration):
     fragment_sharp: Annotated[float, Field(ge=0)] = Field(
         0.15, description="the same: wide means an excess variance above this share of the PSF's"
     )
+    beyond_error: Annotated[float, Field(ge=0)] = Field(
+        2.0, description="the same beyond the stamp, where no star is subtracted; share of its extrapolated PSF"
+    )
     hidden_error: Annotated[float, Field(ge=0)] = Field(
         0.1, description="share by which the wings of a saturated star may be off: what is fainter is dropped"
     )

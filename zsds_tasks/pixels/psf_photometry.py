@@ -23,6 +23,9 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 Kept = NDArray[np.bool_]
 ISOLATING_SWEEPS = 2
+RIPPLE_NOISE = 0.1
+"""A star is bright if its PSF at the stamp's edge is above this share of the sky noise."""
+RIPPLE_STAMPS = 4.0  # half stamps around a bright star
 
 
 @dataclass(frozen=True)
@@ -169,10 +172,13 @@ def isolated_stamps(
         near = np.isfinite(cKDTree(places[rows]).query(places, distance_upper_bound=reach)[0])
         chosen = np.flatnonzero(near)
         scene = Scene(image, mask, bits, noise, gain, model, config, out)
-        scene.add(peaks.take(chosen))
+        taken = np.flatnonzero(scene.add(peaks.take(chosen)))
         scene.settle(scene.all_groups(), ISOLATING_SWEEPS)
-        own = np.searchsorted(chosen, rows)
-        return scene.own_stamps(own), scene.x[own].copy(), scene.y[own].copy()
+        wanted = np.searchsorted(chosen, rows)
+        own = np.minimum(np.searchsorted(taken, wanted), len(taken) - 1)
+        stamps = scene.own_stamps(own)
+        stamps[taken[own] != wanted] = np.nan  # swallowed by the patch of a saturated star
+        return stamps, scene.x[own].copy(), scene.y[own].copy()
 
     return isolate
 
@@ -233,21 +239,26 @@ def _is_fragment(scene: Scene, results: Floats) -> Kept:
 
 
 def _is_ripple(scene: Scene) -> Kept:
-    """Tell which sources are faint against what the wings of a saturated star may be off by.
+    """Tell which sources are faint against what the wings of a bright star may be off by.
 
-    Its PSF is used where no star measured it, and beyond the stamp it is not subtracted at all.
+    Those of a saturated star rest on a PSF used where no star measured it, and beyond its stamp no star is
+    subtracted at all.
     """
-    share, half = scene.config.hidden_error, scene.model.half
+    config, half = scene.config, scene.model.half
     found = np.zeros(len(scene), np.bool_)
     places = np.column_stack([scene.x, scene.y])
-    hidden = np.flatnonzero(scene.is_hidden)
-    if len(hidden) == 0:
+    is_bright = scene.flux * scene.wing(np.array([half])) > RIPPLE_NOISE * scene.sources[:, kernels.NOISE]
+    stars = np.flatnonzero(scene.is_hidden | is_bright)
+    if len(stars) == 0:
         return found
-    for star, near in zip(hidden, cKDTree(places).query_ball_point(places[hidden], 4.0 * half), strict=True):
-        rows = np.setdiff1d(np.array(near, np.intp), hidden)
+    share = np.where(scene.is_hidden[stars], config.hidden_error, config.model_error)
+    near = cKDTree(places).query_ball_point(places[stars], RIPPLE_STAMPS * half)
+    for star, error, around in zip(stars, share, near, strict=True):
+        rows = np.array(around, np.intp)
         distance = np.hypot(*(places[rows] - places[star]).T)
-        wing = scene.flux[star] * scene.wing(distance) * np.where(distance > half, 1.0, share)
-        found[rows] |= scene.flux[rows] * scene.wing(np.zeros(1)) < wing
+        wing = scene.flux[star] * scene.wing(distance) * np.where(distance > half, config.beyond_error, error)
+        found[rows] |= (scene.flux[rows] * scene.wing(np.zeros(1)) < wing) & (rows != star)
+    found[stars[scene.is_hidden[stars]]] = False
     return found
 
 

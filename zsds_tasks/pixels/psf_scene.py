@@ -102,8 +102,8 @@ class Scene:
         _mix_many(self.model.tables, self.model.degree, (2 * x + 1) / nx - 1, (2 * y + 1) / ny - 1, out)
         return out
 
-    def add(self, peaks: Peaks, *, is_revealed: bool = False) -> Rows:
-        """Add sources at peaks, with their guessed fluxes; return their rows.
+    def add(self, peaks: Peaks, *, is_revealed: bool = False) -> NDArray[np.bool_]:
+        """Add sources at peaks, with their guessed fluxes; return which peaks were taken.
 
         Around the hidden core of a saturated star the rim and the trail's ends hold charge that is not light of
         that place: what touches such a patch of unusable pixels becomes unusable, and peaks on it are left out.
@@ -112,7 +112,8 @@ class Scene:
         _grow_patches(self.residual, np.rint(peaks.x[hidden]), np.rint(peaks.y[hidden]))
         column = np.clip(np.rint(peaks.x).astype(np.intp), 0, self.residual.shape[1] - 1)
         row = np.clip(np.rint(peaks.y).astype(np.intp), 0, self.residual.shape[0] - 1)
-        peaks = peaks.take(hidden | np.isfinite(self.residual[row, column]))
+        taken = hidden | np.isfinite(self.residual[row, column])
+        peaks = peaks.take(taken)
         fresh = np.zeros((len(peaks), kernels.SOURCE_COLUMNS))
         fresh[:, kernels.X] = fresh[:, kernels.X_START] = peaks.x
         fresh[:, kernels.Y] = fresh[:, kernels.Y_START] = peaks.y
@@ -126,7 +127,7 @@ class Scene:
         self.is_revealed = np.concatenate([self.is_revealed, np.full(len(peaks), is_revealed)])
         kernels.draw_sources(self.residual, self.sources, self.plan, self.tables, rows, -1.0)
         self._regroup()
-        return rows
+        return taken
 
     def drop(self, kept: NDArray[np.bool_]) -> None:
         """Keep some sources; the light of the others returns to the residual image."""
@@ -221,10 +222,10 @@ class Scene:
         return np.unique(self.groups.of_sources()[np.isfinite(near[0])])
 
     def wing(self, distance: Floats) -> Floats:
-        """Return the PSF at distances, px; beyond the stamp as their inverse cube."""
+        """Return the PSF at distances, px; beyond the stamp as their inverse square."""
         half = self.model.half
         inside = np.interp(distance, np.arange(half + 1), self._profile)
-        return np.asarray(inside * np.minimum(half / np.maximum(distance, 1e-9), 1.0) ** 3)
+        return np.asarray(inside * np.minimum(half / np.maximum(distance, 1e-9), 1.0) ** 2)
 
     def own_stamps(self, rows: Rows) -> Image:
         """Return the pixels (N, n, n) of some sources without the others; NaN where unusable."""

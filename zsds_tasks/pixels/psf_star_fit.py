@@ -1,4 +1,4 @@
-"""One star at a time under a given PSF, on its whole stamp: flux, place, background, and how well it fits."""
+"""One star at a time under a given PSF, on its whole stamp: flux, place, and how well it fits."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ CLIP_MODEL_ERROR = 0.05
 WEIGHT_MODEL_ERROR = 0.01
 """Share of the star's light added to the noise of a pixel, so that a few bright stars do not rule a PSF."""
 CORE_FWHM = 1.25
+RING_SHARE = 0.75  # of the stamp's half side
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class StarFit:
 
     Parameters
     ----------
-    flux, level : numpy.ndarray (N), float64
-        DN, and DN per pixel of background.
+    flux : numpy.ndarray (N), float64
+        DN.
     shifts : numpy.ndarray (N, 2), float64
         (x, y) from the middle pixel, px.
     chi : numpy.ndarray (N), float64
@@ -42,7 +43,6 @@ class StarFit:
     """
 
     flux: Floats
-    level: Floats
     shifts: Floats
     chi: Floats
     sharp: Floats
@@ -56,6 +56,7 @@ def fit_stars(
     places: tuple[Floats, Floats],
     noise: Floats,
     gain: float,
+    level: float,
     before: StarFit | None = None,
 ) -> StarFit:
     """Fit every star by itself.
@@ -73,32 +74,35 @@ def fit_stars(
         Of the sky, DN per pixel.
     gain : float
         Electrons per DN.
+    level : float
+        Background of all stamps, DN per pixel. None is fitted: it would take the wings for background.
     before : StarFit, optional
         Of an earlier round: fewer steps do.
     """
-    found = np.zeros((len(stamps), 6))
-    found[:, 2:4] = shifts
+    found = np.zeros((len(stamps), 5))
+    found[:, 1:3] = shifts
     steps = FIRST_STEPS
     if before is not None:
-        found[:, 0], found[:, 1], steps = before.flux, before.level, LATER_STEPS
+        found[:, 0], steps = before.flux, LATER_STEPS
     weight = np.zeros_like(stamps)
     u = (2 * places[0] + 1) / model.shape[1] - 1
     v = (2 * places[1] + 1) / model.shape[0] - 1
+    sky = np.column_stack([noise, np.full(len(stamps), level)])
     core = CORE_FWHM * model.fwhm
-    _fit(model.tables, model.degree, stamps, np.column_stack([u, v]), noise, gain, core, steps, found, weight)
-    return StarFit(*(found[:, k].copy() for k in (0, 1)), found[:, 2:4].copy(), found[:, 4], found[:, 5], weight)
+    _fit(model.tables, model.degree, stamps, np.column_stack([u, v]), sky, gain, core, steps, found, weight)
+    return StarFit(found[:, 0].copy(), found[:, 1:3].copy(), found[:, 3].copy(), found[:, 4].copy(), weight)
 
 
-@njit("void(f4[:, ::1], f4[::1], f4[::1])", cache=True, nogil=True)
-def _flatten(stamp: Image, value: Image, good: Image) -> None:
-    """Write the pixels in a row, unusable ones as 0, and 1 for those usable and inside the round stamp."""
+@njit("void(f4[:, ::1], f8, f4[::1], f4[::1])", cache=True, nogil=True)
+def _flatten(stamp: Image, level: float, value: Image, good: Image) -> None:
+    """Write the pixels over a level in a row, unusable ones as 0, and 1 for those usable inside a circle."""
     n = stamp.shape[0]
     half = n // 2
     reach = (half + 0.5) ** 2
     for i in range(n):
         for j in range(n):
             inside = (i - half) ** 2 + (j - half) ** 2 <= reach and math.isfinite(stamp[i, j])
-            value[i * n + j] = stamp[i, j] if inside else np.float32(0.0)
+            value[i * n + j] = stamp[i, j] - np.float32(level) if inside else np.float32(0.0)
             good[i * n + j] = np.float32(1.0) if inside else np.float32(0.0)
 
 
@@ -107,13 +111,13 @@ def _weigh(
     value: Image, good: Image, light: Image, found: Floats, noise: float, gain: float, weight: Image, rest: Image
 ) -> None:
     """Write residuals and inverse variances, 0 where unusable or too far off."""
-    flux, level = np.float32(found[0]), np.float32(found[1])
+    flux = np.float32(found[0])
     sky, per_dn = np.float32(noise * noise), np.float32(1.0 / gain)
     clip = np.float32(CLIP_SIGMA**2)
     share, clip_share = np.float32(WEIGHT_MODEL_ERROR**2), np.float32(CLIP_MODEL_ERROR**2)
     for k in range(value.size):
         model = flux * light[k]
-        r = value[k] - level - model
+        r = value[k] - model
         variance = sky + max(model, np.float32(0.0)) * per_dn
         square = model * model
         is_kept = r * r <= clip * (variance + clip_share * square)
@@ -132,14 +136,17 @@ def _first_guess(value: Image, good: Image, light: Image, sky: Image, found: Flo
     found[0] = max(above / max(below, np.float32(1e-30)), np.float32(1e-3))
 
 
-@njit("void(f4[::1], f4[::1], f4[::1], f4[::1], f4[::1], f8, f8[:, ::1], f8[::1])", cache=True, nogil=True, fastmath=True)
+@njit(
+    "void(f4[::1], f4[::1], f4[::1], f4[::1], f4[::1], f8, f8[:, ::1], f8[::1])",
+    cache=True,
+    nogil=True,
+    fastmath=True,
+)
 def _sum_normal(
     weight: Image, rest: Image, p: Image, px: Image, py: Image, flux: float, normal: Floats, right: Floats
 ) -> None:
-    """Sum the normal equations of flux, x, y and level."""
-    one = np.float32(0.0)
-    a00 = a01 = a02 = a03 = a11 = a12 = a13 = a22 = a23 = a33 = one
-    b0 = b1 = b2 = b3 = one
+    """Sum the normal equations of flux, x and y."""
+    a00 = a01 = a02 = a11 = a12 = a22 = b0 = b1 = b2 = np.float32(0.0)
     f = np.float32(flux)
     for k in range(weight.size):
         w = weight[k]
@@ -148,23 +155,17 @@ def _sum_normal(
         b0 += wp * r
         b1 += wu * r
         b2 += wv * r
-        b3 += w * r
         a00 += wp * p[k]
         a01 += wp * u
         a02 += wp * v
-        a03 += wp
         a11 += wu * u
         a12 += wu * v
-        a13 += wu
         a22 += wv * v
-        a23 += wv
-        a33 += w
-    normal[0, 0], normal[0, 1], normal[0, 2], normal[0, 3] = a00, a01, a02, a03
-    normal[1, 0], normal[1, 1], normal[1, 2], normal[1, 3] = a01, a11, a12, a13
-    normal[2, 0], normal[2, 1], normal[2, 2], normal[2, 3] = a02, a12, a22, a23
-    normal[3, 0], normal[3, 1], normal[3, 2], normal[3, 3] = a03, a13, a23, a33
-    right[0], right[1], right[2], right[3] = b0, b1, b2, b3
-    for k in range(4):
+    normal[0, 0], normal[0, 1], normal[0, 2] = a00, a01, a02
+    normal[1, 0], normal[1, 1], normal[1, 2] = a01, a11, a12
+    normal[2, 0], normal[2, 1], normal[2, 2] = a02, a12, a22
+    right[0], right[1], right[2] = b0, b1, b2
+    for k in range(3):
         normal[k, k] = normal[k, k] * (1.0 + 1e-6) + 1e-12
 
 
@@ -178,7 +179,7 @@ def _judge(weight: Image, rest: Image, light: Image, xx: Image, yy: Image, core:
         for j in range(n):
             k = i * n + j
             w = weight[k]
-            if w == 0.0 or (i - half - found[3]) ** 2 + (j - half - found[2]) ** 2 > core * core:
+            if w == 0.0 or (i - half - found[2]) ** 2 + (j - half - found[1]) ** 2 > core * core:
                 continue
             r, p, q = rest[k], flux * light[k], 0.5 * flux * (xx[k] + yy[k])
             chi2 += w * r * r
@@ -188,13 +189,13 @@ def _judge(weight: Image, rest: Image, light: Image, xx: Image, yy: Image, core:
             qq += w * q * q
             pr += w * p * r
             qr += w * q * r
-    found[4] = math.sqrt(chi2 / max(used - 3.0, 1.0))
+    found[3] = math.sqrt(chi2 / max(used - 3.0, 1.0))
     determinant = pp * qq - pq * pq
-    found[5] = (pp * qr - pq * pr) / determinant if determinant > 0.0 else 0.0
+    found[4] = (pp * qr - pq * pr) / determinant if determinant > 0.0 else 0.0
 
 
 @njit(
-    "void(f4[:, :, :, :, ::1], i8, f4[:, :, ::1], f8[:, ::1], f8[::1], f8, f8, i8, f8[:, ::1], f4[:, :, ::1])",
+    "void(f4[:, :, :, :, ::1], i8, f4[:, :, ::1], f8[:, ::1], f8[:, ::1], f8, f8, i8, f8[:, ::1], f4[:, :, ::1])",
     cache=True,
     nogil=True,
 )
@@ -203,50 +204,49 @@ def _fit(
     degree: int,
     stamps: Image,
     uv: Floats,
-    noise: Floats,
+    sky: Floats,
     gain: float,
     core: float,
     steps: int,
     found: Floats,
     weights: Image,
 ) -> None:
-    """Fill flux, level, x, y, chi, sharp and the weights of every star."""
+    """Fill flux, x, y, chi, sharp and the weights of every star; `sky` holds noise and level of each."""
     s, m, n = tables.shape[1], tables.shape[3], stamps.shape[1]
     half = n // 2
-    terms, sky = np.zeros(MAX_TERMS), np.empty(2, np.float32)
+    terms, guess = np.zeros(MAX_TERMS), np.empty(2, np.float32)
     mixed, work = np.empty((s, s, m, m), np.float32), np.empty((s, n, n + 2 * MARGIN), np.float32)
     square, by_x, by_y = np.empty((n, n), np.float32), np.empty((n, n), np.float32), np.empty((n, n), np.float32)
     light, px, py = square.reshape(n * n), by_x.reshape(n * n), by_y.reshape(n * n)
     value, good, rest = np.empty(n * n, np.float32), np.empty(n * n, np.float32), np.empty(n * n, np.float32)
-    normal, right = np.empty((4, 4)), np.empty(4)
+    normal, right = np.empty((3, 3)), np.empty(3)
     for star in range(stamps.shape[0]):
         terms_at(uv[star, 0], uv[star, 1], degree, terms)
         mix_tables(tables, terms, half, mixed)
-        _flatten(stamps[star], value, good)
+        _flatten(stamps[star], sky[star, 1], value, good)
         weight, own = weights[star].reshape(n * n), found[star]
-        sky[0], sky[1] = noise[star] ** 2, 1.0 / gain
+        guess[0], guess[1] = sky[star, 0] ** 2, 1.0 / gain
         for step in range(steps + 1):
-            sample_table(mixed, own[2], own[3], half, half, 0, 0, square, work)
+            sample_table(mixed, own[1], own[2], half, half, 0, 0, square, work)
             if step == 0 and own[0] <= 0.0:
-                _first_guess(value, good, light, sky, own)
-            _weigh(value, good, light, own, noise[star], gain, weight, rest)
+                _first_guess(value, good, light, guess, own)
+            _weigh(value, good, light, own, sky[star, 0], gain, weight, rest)
             if step == steps:
                 break
-            sample_table(mixed, own[2], own[3], half, half, 1, 0, by_x, work)
-            sample_table(mixed, own[2], own[3], half, half, 0, 1, by_y, work)
+            sample_table(mixed, own[1], own[2], half, half, 1, 0, by_x, work)
+            sample_table(mixed, own[1], own[2], half, half, 0, 1, by_y, work)
             _sum_normal(weight, rest, light, px, py, own[0], normal, right)
             change = np.linalg.solve(normal, right)
             own[0] = max(own[0] + change[0], 0.1 * own[0])
-            own[1] += change[3]
-            own[2] = min(max(own[2] + min(max(change[1], -0.3), 0.3), -1.0), 1.0)
-            own[3] = min(max(own[3] + min(max(change[2], -0.3), 0.3), -1.0), 1.0)
-        sample_table(mixed, own[2], own[3], half, half, 2, 0, by_x, work)
-        sample_table(mixed, own[2], own[3], half, half, 0, 2, by_y, work)
+            for k in range(1, 3):
+                own[k] = min(max(own[k] + min(max(change[k], -0.3), 0.3), -1.0), 1.0)
+        sample_table(mixed, own[1], own[2], half, half, 2, 0, by_x, work)
+        sample_table(mixed, own[1], own[2], half, half, 0, 2, by_y, work)
         _judge(weight, rest, light, px, py, core, own)
 
 
-def residual_pixels(model: PsfModel, stamps: Image, terms: Floats, fit: StarFit) -> Image:
-    """Return stars' pixels without background and without `model` at the fitted fluxes and places; 0 if unused.
+def residual_pixels(model: PsfModel, stamps: Image, terms: Floats, fit: StarFit, level: float) -> Image:
+    """Return stars' pixels without level and without `model` at the fitted fluxes and places; 0 if unused.
 
     Parameters
     ----------
@@ -256,14 +256,17 @@ def residual_pixels(model: PsfModel, stamps: Image, terms: Floats, fit: StarFit)
     terms : numpy.ndarray (N, T), float64
         Polynomial terms at the stars.
     fit : StarFit
+    level : float
+        DN per pixel.
     """
     out = np.zeros_like(stamps)
-    _subtract(model.tables, stamps, terms, fit.flux, fit.level, fit.shifts, fit.weight, out)
+    _subtract(model.tables, stamps, terms, fit.flux, level, fit.shifts, fit.weight, out)
     return out
 
 
 @njit(
-    "void(f4[:, :, :, :, ::1], f4[:, :, ::1], f8[:, ::1], f8[::1], f8[::1], f8[:, ::1], f4[:, :, ::1], f4[:, :, ::1])",
+    "void(f4[:, :, :, :, ::1], f4[:, :, ::1], f8[:, ::1], f8[::1], f8, f8[:, ::1], f4[:, :, ::1], "
+    "f4[:, :, ::1])",
     cache=True,
     nogil=True,
 )
@@ -272,7 +275,7 @@ def _subtract(
     stamps: Image,
     terms: Floats,
     flux: Floats,
-    level: Floats,
+    level: float,
     shifts: Floats,
     weight: Image,
     out: Image,
@@ -286,4 +289,48 @@ def _subtract(
         for i in range(n):
             for j in range(n):
                 if weight[star, i, j] > 0.0:
-                    out[star, i, j] = stamps[star, i, j] - level[star] - flux[star] * light[i, j]
+                    out[star, i, j] = stamps[star, i, j] - level - flux[star] * light[i, j]
+
+
+def common_level(residual: Image, fit: StarFit) -> float:
+    """Return the background that all stars share, DN per pixel: from the outskirts of the fainter ones.
+
+    Parameters
+    ----------
+    residual : numpy.ndarray (N, n, n), float32
+        Of `residual_pixels` under the model of the fit, level 0.
+    fit : StarFit
+    """
+    faint = fit.flux <= np.median(fit.flux)
+    half = residual.shape[1] // 2
+    offsets = np.arange(-half, half + 1)
+    ring = np.hypot(offsets[:, None], offsets[None, :]) > RING_SHARE * half
+    used = (fit.weight[faint] > 0) & ring
+    counts = used.sum(axis=(1, 2))
+    sums = np.sum(residual[faint], axis=(1, 2), where=used, dtype=np.float64)
+    means = sums[counts > 0] / counts[counts > 0]
+    return float(np.median(means)) if len(means) else 0.0
+
+
+def radial_excess(residual: Image, fit: StarFit) -> Floats:
+    """Return what stars have beyond a model at whole distances from their middles, per unit of flux.
+
+    Parameters
+    ----------
+    residual : numpy.ndarray (N, n, n), float32
+    fit : StarFit
+
+    Returns
+    -------
+    numpy.ndarray (half + 2), float64
+        At 0, 1, ... px; each is the weighted mean of the pixels half a pixel around.
+    """
+    half = residual.shape[1] // 2
+    offsets = np.arange(-half, half + 1.0)
+    dx = offsets[None, None, :] - fit.shifts[:, 0, None, None]
+    dy = offsets[None, :, None] - fit.shifts[:, 1, None, None]
+    bins = np.minimum(np.rint(np.hypot(dx, dy)).astype(np.intp), half + 1).ravel()
+    weighted = fit.weight * fit.flux[:, None, None]
+    above = np.bincount(bins, (weighted * residual).ravel(), minlength=half + 2)
+    below = np.bincount(bins, (weighted * fit.flux[:, None, None]).ravel(), minlength=half + 2)
+    return np.asarray(above / np.maximum(below, 1e-30))

@@ -41,11 +41,11 @@ class PsfBuildConfig(Declaration):
     rounds: Annotated[int, Field(ge=1, le=10)] = Field(2, description="of fitting stars, then tables")
     steps: Annotated[int, Field(ge=1)] = Field(6, description="conjugate gradient steps of a round, at most")
     prior_share: Annotated[float, Field(gt=0)] = Field(
-        0.3, description="expected deviation from the first profile, as a share of its light there"
+        0.15, description="expected deviation from the first profile, as a share of its light there"
     )
-    prior_floor: Annotated[float, Field(gt=0)] = Field(1e-4, description="the same, as a share of its peak")
+    prior_floor: Annotated[float, Field(gt=0)] = Field(1e-5, description="the same, as a share of its peak")
     varying_share: Annotated[float, Field(gt=0)] = Field(
-        0.05, description="expected deviation from the first profile's change over the image, as a share of it"
+        0.03, description="expected deviation from the first profile's change over the image, as a share of it"
     )
 
     def degree_for(self, n_stars: int) -> int:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from zsds_tasks.pixels import quantize
 from zsds_tasks.pixels.fits import Hdu, Header, StructureError
-from zsds_tasks.pixels.images import DEFAULT_BLOCK, DecodeError
+from zsds_tasks.pixels.images import DEFAULT_BLOCK
 from zsds_tasks.pixels.quantize import dequantize, random_numbers
 from zsds_tasks.pixels.rice import INTACT, decode_tile
-from zsds_tasks.pixels.tile_table import TileTable, read_tile_table
+from zsds_tasks.pixels.tile_table import DecodeError, TileTable, read_tile_table
 
 Image = NDArray[np.float32]
 MOST_PER_BYTE = 1100
@@ -121,7 +121,7 @@ def _stored_tiles(header: Header, table: TileTable, tile_shape: tuple[int, int])
     if width != 4 or block not in {16, 32, 64}:
         raise StructureError(f"BYTEPIX is {width}, BLOCKSIZE {block}; 4 and 16, 32 or 64 are read")
     starts, ends = table.streams("COMPRESSED_DATA")
-    gzip_starts, gzip_ends = table.streams("GZIP_COMPRESSED_DATA")
+    gzip_starts, gzip_ends = table.streams("GZIP_COMPRESSED_DATA", optional=True)
     empty = (ends == starts) & (gzip_ends == gzip_starts)
     if empty.any():
         raise DecodeError(f"tile {int(np.flatnonzero(empty)[0]) + 1} of {empty.size} has no bytes")

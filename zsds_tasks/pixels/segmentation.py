@@ -30,6 +30,10 @@ class SegmentationConfig(Declaration):
     significance: Annotated[float, Field(ge=0)] = Field(
         2.0, description="of a part's peak over the saddle, in sigma of the filtered image"
     )
+    prominence: Annotated[float, Field(ge=0)] = Field(
+        0.5,
+        description="rise of a part's peak over the saddle, in units of the saddle, that does without contrast",
+    )
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,9 @@ def segment(
     # Of the filtered image; light and sky have the same filter.
     spread = float(np.sum(kernel.astype(np.float64) ** 2)) ** 2
     level = float(np.median(noise.values))
-    limits = np.array([config.contrast, config.significance, spread * level**2, spread / gain])
+    limits = np.array(
+        [config.contrast, config.significance, spread * level**2, spread / gain, config.prominence]
+    )
     return _part(labels, found[order], values[order], first, config.min_area, limits)
 
 

@@ -1,10 +1,10 @@
 """Part connected pixels into sources: a flood from the brightest pixel down, compiled.
 
-Each peak starts a basin. Where two basins meet, the smaller one stays a source of its own if its light above the
-saddle is a fair share of its neighbour's and its peak stands out of the saddle by more than noise; otherwise it
-becomes part of the other. This is SExtractor's tree with as many thresholds as there are pixels, with the noise
-taken into account, and with the contrast measured against the neighbour met instead of the whole clump, which in
-a crowded field may be the whole image.
+Each peak starts a basin. Where two basins meet, the smaller one stays a source of its own if its peak is above the
+saddle by more than noise, and if either its light above the saddle is a fair share of its neighbour's or the peak
+is far higher than the saddle; otherwise it becomes part of the other. This is SExtractor's tree with as many
+thresholds as there are pixels, with the noise taken into account, and with the contrast measured against the
+neighbour met instead of the whole clump, which in a crowded field may be the whole image.
 """
 
 from __future__ import annotations
@@ -65,13 +65,14 @@ def _is_source(
 ) -> bool:
     """Say whether the smaller basin of a pair that meets at a saddle is a source of its own.
 
-    `limits` are contrast, significance, variance of the filtered sky, and of filtered light per unit of it.
+    `limits` are contrast, significance, variance of the filtered sky, of filtered light per unit, prominence.
     """
     smaller, larger = pair
     light = sums[smaller] - counts[smaller] * saddle
     other = sums[larger] - counts[larger] * saddle
     noise = math.sqrt(limits[2] + limits[3] * max(saddle, 0.0))
-    return light > limits[0] * other and peaks[smaller] - saddle > limits[1] * noise
+    rise = peaks[smaller] - saddle
+    return rise > limits[1] * noise and (light > limits[0] * other or rise > limits[4] * saddle)
 
 
 @njit(cache=True)
@@ -172,8 +173,8 @@ def part_components(
         Written: number of the source from 1, or 0 where a part is too small.
     least : int
         Pixels a source must have.
-    limits : numpy.ndarray (4), float64
-        Contrast, significance, variance of filtered sky, variance of filtered light per unit.
+    limits : numpy.ndarray (5), float64
+        Contrast, significance, variance of filtered sky, variance of filtered light per unit, prominence.
     peak, area : numpy.ndarray (>= sources), int32
         Written: index of the brightest pixel in the flattened image, number of pixels.
     is_parted : numpy.ndarray (>= sources), bool

@@ -96,7 +96,15 @@ def _join_rows(runs: Indexes, parent: Indexes, above: tuple[int, int], here: tup
 
 @njit(cache=True)
 def _row_above(
-    filtered: Image, noise: Image, cell: float, y: int, pixels: Indexes, values: Image, runs: Indexes, n: int, m: int
+    filtered: Image,
+    noise: Image,
+    cell: float,
+    y: int,
+    pixels: Indexes,
+    values: Image,
+    runs: Indexes,
+    n: int,
+    m: int,
 ) -> tuple[int, int]:
     """Append the pixels of a filtered row that are above the threshold; return the numbers kept so far."""
     rows, columns = noise.shape

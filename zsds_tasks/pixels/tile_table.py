@@ -12,10 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from zsds_tasks.errors import UnusableInputError
 from zsds_tasks.pixels.fits import Hdu, Header, StructureError
-from zsds_tasks.pixels.images import COLUMN_WIDTH, MAX_FIELDS, DecodeError
 
+MAX_FIELDS = 20  # fpack writes one to four
+COLUMN_WIDTH = {
+    "L": 1, "B": 1, "A": 1, "I": 2, "J": 4, "E": 4, "K": 8, "D": 8, "P": 8, "Q": 16, "C": 8, "M": 16,
+}  # fmt: skip
 _FORMAT = re.compile(r"([0-9]{0,6})([A-Z])(.*)")
+
+
+class DecodeError(UnusableInputError):
+    """The compressed pixels are broken."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,7 @@ class TileTable:
     ----------
     rows : (n_tiles, width) uint8
     columns : dict of str to (int, str)
-        Byte offset and letter of the format of each column.
+        Byte offset and format of each column: its letter, and for one array per row (P, Q) that of the array.
     heap, end : int
         Where the heap lies in the file.
     """
@@ -49,23 +57,31 @@ class TileTable:
             raise StructureError(f"has no column {name} of doubles")
         return self._cells(offset, 8).view(">f8").astype(np.float64)[:, 0]
 
-    def streams(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return where each row's array of bytes starts and ends in the file; empty without the column.
+    def streams(self, name: str, *, optional: bool = False) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return where each row's array of bytes starts and ends in the file.
+
+        Parameters
+        ----------
+        name : str
+        optional : bool
+            Without the column every array is empty.
 
         Raises
         ------
         StructureError
-            If the column does not hold arrays.
+            If the column is missing or does not hold arrays of bytes.
         DecodeError
             If one lies outside the heap.
         """
         if name not in self.columns:
+            if not optional:
+                raise StructureError(f"has no column {name}")
             nothing = np.zeros(len(self.rows), np.int64)
             return nothing, nothing
         offset, kind = self.columns[name]
-        if kind not in "PQ":
+        if kind not in {"PB", "QB"}:
             raise StructureError(f"its column {name} is no array of bytes")
-        size = 8 if kind == "Q" else 4
+        size = 8 if kind == "QB" else 4
         descriptors = self._cells(offset, 2 * size).view(f">i{size}").astype(np.int64)
         lengths, offsets = descriptors[:, 0], descriptors[:, 1]
         room = self.end - self.heap
@@ -116,6 +132,7 @@ def _columns(header: Header) -> tuple[dict[str, tuple[int, str]], int]:
         match = _FORMAT.fullmatch(header.text(f"TFORM{number}"))
         if match is None or match[2] not in COLUMN_WIDTH:
             raise StructureError(f"TFORM{number} cannot be read")
-        columns[header.text(f"TTYPE{number}")] = offset, match[2]
+        single = match[1] in {"", "1"} and match[2] in "PQ"
+        columns[header.text(f"TTYPE{number}")] = offset, match[2] + (match[3][:1] if single else "")
         offset += COLUMN_WIDTH[match[2]] * int(match[1] or 1)
     return columns, offset

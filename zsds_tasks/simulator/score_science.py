@@ -139,9 +139,10 @@ class TruthReader:
 
     def detections(self, expid: int) -> Columns:
         """Return everything true of one exposure, with the columns that `score_samples` needs."""
-        columns = columns_of(self._rows("detections", _TRUTH, pc.field("expid") == expid))
-        kinds = columns.pop("kind")
-        columns["is_star"], columns["is_galaxy"] = kinds == "star", kinds == "galaxy"
+        rows = self._rows("detections", _TRUTH, pc.field("expid") == expid)
+        columns = columns_of(rows.drop_columns(["kind"]))
+        for kind in ("star", "galaxy"):
+            columns[f"is_{kind}"] = pc.equal(rows.column("kind"), kind).to_numpy()
         columns["colour"] = self._colours(columns["object_id"], self.exposures[expid]["fid"])
         columns["is_star"] &= np.isfinite(columns["colour"])
         return columns

@@ -122,13 +122,15 @@ def reduce_quadrant(
     Raises
     ------
     ValueError
-        If shapes do not agree.
+        If shapes do not agree or are empty.
     """
     arrays = {"bias": bias, "flat": flat, "static mask": static_mask, "image": out_image, "mask": out_mask}
     shapes = {name: array.shape for name, array in arrays.items()}
     for name, shape in (shapes | ({} if smooth is None else {"smooth": smooth.shape})).items():
         if shape != raw.shape:
             raise ValueError(f"{name} of {shape} pixels for a readout of {raw.shape}")
+    if raw.size == 0:
+        raise ValueError("a readout without pixels")
     if level.shape != raw.shape[:1]:
         raise ValueError(f"levels of {level.shape} rows for a readout of {raw.shape}")
     response = Mesh.constant(1.0, (raw.shape[0], raw.shape[1])) if smooth is None else smooth
@@ -148,7 +150,7 @@ def reduce_quadrant(
         out_mask,
         found,
     )
-    least = facts.linearised(facts.saturation - float(level.max(initial=0.0)))
+    least = facts.linearised(facts.saturation - float(level.max()))
     return ReduceStats(*(int(n) for n in found), float(least / response.values.max()))
 
 
@@ -226,9 +228,8 @@ def uncertainty(image: Image, mask: Mask, noise: Mesh, gain: float, out: Image) 
         If shapes do not agree, or the gain is not positive.
     """
     if not image.shape == mask.shape == noise.shape == out.shape:
-        raise ValueError(
-            f"image, mask, noise, out of {image.shape}, {mask.shape}, {noise.shape}, {out.shape}"
-        )
+        shapes = (image.shape, mask.shape, noise.shape, out.shape)
+        raise ValueError(f"image, mask, noise and out of {shapes} pixels")
     if not gain > 0:
         raise ValueError(f"a gain of {gain} electrons per DN")
     rows = MeshRows.of(noise)

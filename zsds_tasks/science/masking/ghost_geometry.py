@@ -8,6 +8,7 @@ that turning and scaling are one multiplication.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -87,7 +88,7 @@ class PlateMap:
         along_x, along_y = (place[0] - place[1]) / (2 * STEP_PX), (place[2] - place[3]) / (2 * STEP_PX)
         return np.array([[along_x.real, along_y.real], [along_x.imag, along_y.imag]])
 
-    @property
+    @cached_property
     def pixel_scale_arcsec(self) -> float:
         """Side of a pixel in the middle."""
         centre, _ = _centre(self.shape)

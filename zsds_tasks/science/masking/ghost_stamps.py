@@ -18,10 +18,11 @@ from pydantic import Field
 from zsds_tasks.declarations import Declaration
 from zsds_tasks.pixels.mesh import Mesh
 from zsds_tasks.products.masks import UNUSABLE, MaskBit
-from zsds_tasks.science.masking.ghost_geometry import Floats, PlateMap
+from zsds_tasks.science.masking.ghost_geometry import Floats, Places, PlateMap
 from zsds_tasks.science.masking.ghost_model import GhostModel, Image, ring_level
 from zsds_tasks.science.masking.ghosts import BrightStars
 from zsds_tasks.science.masking.halos import Mask
+from zsds_tasks.sky import healpix
 
 MEDIAN_NOISE = 1.2533  # of a median over that of a mean
 EXCLUDED = (UNUSABLE | MaskBit.DETECTION.flag) & ~(MaskBit.GHOST.flag | MaskBit.HALO.flag)
@@ -142,41 +143,56 @@ def collect_stamps(
     """
     flux = stars.flux(zero_point)
     places = plate.frame.places(stars.ra, stars.dec)
-    noise = sky_noise / plate.pixel_scale_arcsec**2
+    found: list[GhostStamp] = []
+    for plan in _plans(places, prior, config):
+        limit = plan.sigmas * sky_noise / plate.pixel_scale_arcsec**2
+        bright = np.flatnonzero((flux * plan.peak > limit) & np.isfinite(places.real))
+        kept = 0
+        for k in bright[np.argsort(-flux[bright], kind="stable")]:
+            half = min(float(plan.half_arcsec[k]), config.largest_half_arcsec)
+            bin_px = max(plan.bin_px, int(np.ceil(2 * half / plate.pixel_scale_arcsec / config.bins)))
+            box = _box(plate, complex(plan.centres[k]), half, bin_px)
+            least = config.least_share * (2 * half / plate.pixel_scale_arcsec / bin_px) ** 2
+            if kept == config.most or box is None or box[2] * box[3] < least:
+                continue
+            values, middle, axes = _cut(image, mask, level, plate, box, bin_px, config.least_share)
+            if np.count_nonzero(np.isfinite(values)) >= least:
+                star_id = int(healpix.index_of(stars.ra[k : k + 1], stars.dec[k : k + 1])[0])
+                star = (star_id, float(flux[k]), complex(places[k]))
+                error = MEDIAN_NOISE * sky_noise / bin_px
+                found.append(GhostStamp(plan.kind, *star, middle, axes, error, bin_px, values))
+                kept += 1
+    return found
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where the cut-outs of a kind would lie, how large (N each), and how bright their light is expected."""
+
+    kind: Reflection
+    centres: Places
+    half_arcsec: Floats
+    peak: float
+    sigmas: float
+    bin_px: int
+
+
+def _plans(places: Places, prior: GhostModel, config: StampConfig) -> tuple[_Plan, _Plan]:
+    halo_half = np.full(len(places), prior.halo_radius_arcsec + config.halo_border_arcsec)
     halo_level = ring_level(prior.halo_radius_arcsec, 0.0, prior.halo_flux_ratio)
-    ghost_half = prior.outer_arcsec + config.border_arcsec
-    halo_half = np.full(len(stars), prior.halo_radius_arcsec + config.halo_border_arcsec)
-    plans = (
-        (Reflection.HALO, places, halo_level, config.halo_sigmas, halo_half, config.halo_bin_px),
-        (
+    sigma = prior.position_sigma(places)
+    ghost_half = prior.outer_arcsec + config.border_arcsec + config.tolerance_sigmas * sigma
+    return (
+        _Plan(Reflection.HALO, places, halo_half, halo_level, config.halo_sigmas, config.halo_bin_px),
+        _Plan(
             Reflection.GHOST,
             prior.ghost_places(places),
+            ghost_half,
             prior.shape.peak,
             config.ghost_sigmas,
-            ghost_half + config.tolerance_sigmas * prior.position_sigma(places),
             config.ghost_bin_px,
         ),
     )
-    star_id = stars.star_id
-    found: list[GhostStamp] = []
-    for kind, centres, peak, sigmas, halves, least_px in plans:
-        bright = np.flatnonzero((flux * peak > sigmas * noise) & np.isfinite(places.real))
-        kept: list[GhostStamp] = []
-        for k in bright[np.argsort(-flux[bright], kind="stable")]:
-            half = min(float(halves[k]), config.largest_half_arcsec)
-            bin_px = max(least_px, int(np.ceil(2 * half / plate.pixel_scale_arcsec / config.bins)))
-            box = _box(plate, complex(centres[k]), half, bin_px)
-            if box is None or len(kept) == config.most:
-                continue
-            values, middle, axes = _cut(image, mask, level, plate, box, bin_px, config.least_share)
-            if np.count_nonzero(np.isfinite(values)) >= config.least_share * (2 * half) ** 2 / abs(
-                np.linalg.det(axes)
-            ):
-                star = (int(star_id[k]), float(flux[k]), complex(places[k]))
-                error = MEDIAN_NOISE * sky_noise / bin_px
-                kept.append(GhostStamp(kind, *star, middle, axes, error, bin_px, values))
-        found += kept
-    return found
 
 
 def _box(

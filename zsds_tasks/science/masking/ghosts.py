@@ -14,7 +14,6 @@ from typing import Annotated
 import numpy as np
 from numba import njit
 from numpy.polynomial.polynomial import polyval
-from numpy.typing import NDArray
 from pydantic import Field
 from scipy.ndimage import distance_transform_edt
 
@@ -23,7 +22,6 @@ from zsds_tasks.products.masks import MaskBit
 from zsds_tasks.science.masking.ghost_geometry import Places, PlateMap
 from zsds_tasks.science.masking.ghost_model import Floats, GhostMap, GhostModel, Image
 from zsds_tasks.science.masking.halos import Mask, mask_halos
-from zsds_tasks.sky import healpix
 
 
 class ReflectionMasking(Declaration):
@@ -65,11 +63,6 @@ class BrightStars:
         sizes = {np.shape(a) for a in (self.ra, self.dec, self.mag)}
         if len(sizes) != 1 or len(sizes.pop()) != 1:
             raise ValueError("BrightStars needs columns of one length")
-
-    @property
-    def star_id(self) -> NDArray[np.int64]:
-        """Numbers that stay the same from image to image: HEALPix cells of order 29."""
-        return healpix.index_of(self.ra, self.dec)
 
     def __len__(self) -> int:
         return len(self.mag)

@@ -303,7 +303,9 @@ def _growth(
     profile, lost = np.zeros((len(rows), len(radii))), np.zeros(len(rows))
     x, y = found.source["x"][rows], found.source["y"][rows]
     labels = segmentation.labels
-    circle_profiles(image, mask, labels, np.uint16(bits), (rows + 1).astype(np.int32), x, y, radii, profile, lost)
+    circle_profiles(
+        image, mask, labels, np.uint16(bits), (rows + 1).astype(np.int32), x, y, radii, profile, lost
+    )
     alone = np.flatnonzero(lost <= config.most_lost)[: config.most_stars]
     profile, x, y = profile[alone], x[alone], y[alone]
     noise = np.sqrt(found.noise[rows[alone], None] ** 2 * area + np.maximum(profile, 0) / gain)

@@ -135,7 +135,7 @@ def choose_calibrators(
     """
     clean = np.flatnonzero(
         ((sources.flags & config.unusable_flags) == 0)
-        & np.isfinite(sources.flux / sources.flux_error)
+        & np.isfinite(sources.flux + sources.flux_error)
         & (sources.flux > 0)
         & (sources.flux_error > 0)
         & np.isfinite(sources.ra + sources.dec)

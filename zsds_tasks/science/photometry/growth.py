@@ -137,7 +137,9 @@ def growth_curve(
     tail = MAG_OF_RATIO * (1 - share[-1]) / share[-1] / 3
     error = np.hypot(MEDIAN_LOSS * scatter / np.sqrt(n), tail)
     correction = middle + of_psf[-1]
-    relative = MAG_OF_RATIO * np.hypot(noise[kept, :-1] / light[kept, :-1], noise[kept, -1:] / light[kept, -1:])
+    relative = MAG_OF_RATIO * np.hypot(
+        noise[kept, :-1] / light[kept, :-1], noise[kept, -1:] / light[kept, -1:]
+    )
     span = _span(drop[kept], relative, x[kept] / shape[1], y[kept] / shape[0], config.least_per_cell)
     return GrowthCurve(correction, error, scatter, span, n, correction - of_psf[:-1])
 
@@ -149,13 +151,17 @@ def _middle(values: Floats) -> tuple[Floats, Floats]:
 
 def _span(drop: Floats, noise: Floats, u: Floats, v: Floats, least: int) -> Floats:
     """Return the span (R) of the medians over cells; the span that noise alone would make is taken off."""
-    cell = np.clip((v * CELLS).astype(int), 0, CELLS - 1) * CELLS + np.clip((u * CELLS).astype(int), 0, CELLS - 1)
+    cell = np.clip((v * CELLS).astype(int), 0, CELLS - 1) * CELLS + np.clip(
+        (u * CELLS).astype(int), 0, CELLS - 1
+    )
     rows = [np.flatnonzero(cell == k) for k in range(CELLS**2)]
     rows = [found for found in rows if len(found) >= least]
     if len(rows) < 2:
         return np.full(drop.shape[1], np.nan)
     medians = np.array([np.median(drop[found], axis=0) for found in rows])
-    errors = np.array([MEDIAN_LOSS * np.sqrt(np.mean(noise[found] ** 2, axis=0) / len(found)) for found in rows])
+    errors = np.array(
+        [MEDIAN_LOSS * np.sqrt(np.mean(noise[found] ** 2, axis=0) / len(found)) for found in rows]
+    )
     span = np.ptp(medians, axis=0)
     # The expected range of n normal values is about 3 sigma for the n of 4 to 9 there are.
     return np.sqrt(np.maximum(span**2 - 9 * np.mean(errors**2, axis=0), 0.0))

@@ -168,7 +168,8 @@ def double_share(x: NDArray[np.floating], y: NDArray[np.floating], flux: NDArray
     if len(x) < 10:
         return 0.0
     places = np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=1)
-    bright = np.argsort(-np.asarray(flux), kind="stable")[:PRIMARIES]
+    # Of few sources a third: second images are among the bright ones too, and have no second image.
+    bright = np.argsort(-np.asarray(flux), kind="stable")[: min(PRIMARIES, len(x) // 3)]
     k = min(NEIGHBOURS, len(x))
     tree = cKDTree(places, compact_nodes=False, balanced_tree=False)
     near = tree.query(places[bright], k=k, distance_upper_bound=REACH_PX)[1]

@@ -1,4 +1,4 @@
-"""Arrays that are dear to make and the same for everyone: kept as plain files that workers map into memory."""
+"""Arrays that are dear to make and the same for everyone: kept as plain files, mapped into memory."""
 
 from __future__ import annotations
 

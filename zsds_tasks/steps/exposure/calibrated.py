@@ -14,10 +14,10 @@ from zsds_tasks.science.astrometry import AstrometricSolution
 from zsds_tasks.science.masking.ghost_stamps import GhostStamp
 from zsds_tasks.science.photometry.apertures import ApertureCatalog
 from zsds_tasks.science.photometry.depth import Depth
-from zsds_tasks.steps.exposure.points import PointSources
 from zsds_tasks.science.photometry.zeropoint import ZeroPoint
 from zsds_tasks.science.quality.verdict import ScienceVerdict
-from zsds_tasks.steps.exposure.chain import Chain
+from zsds_tasks.steps.exposure.chain import Chain, known
+from zsds_tasks.steps.exposure.points import PointSources
 
 Floats = NDArray[np.float64]
 MAG_PER_RELATIVE_ERROR = 2.5 / np.log(10.0)
@@ -82,29 +82,26 @@ def combine(chain: Chain) -> Calibrated:
     chain : Chain
         That has come to its end.
     """
-    points, apertures, zero_point = chain.points, chain.apertures, chain.zero_point
-    assert chain.background is not None and chain.psf is not None and chain.solution is not None
-    assert points is not None and apertures is not None and zero_point is not None
-    assert chain.depth is not None and chain.verdict is not None
-    assert chain.ra is not None and chain.dec is not None and chain.flags is not None
+    points, apertures, zero_point = known(chain.points), known(chain.apertures), known(chain.zero_point)
     zpcorr = np.asarray(zero_point.spatial.at(points.x, points.y), np.float64)
     mag = zero_point.magnitudes(points.flux, points.x, points.y)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mag_error = np.where(points.flux > 0, MAG_PER_RELATIVE_ERROR * points.flux_error / points.flux, np.nan)
+        relative = MAG_PER_RELATIVE_ERROR * points.flux_error / points.flux
+        mag_error = np.where(points.flux > 0, relative, np.nan)
     level = zero_point.magzp + zero_point.spatial.at(apertures.xwin_image, apertures.ywin_image)
     return Calibrated(
         chain=chain,
-        background=chain.background,
-        psf=chain.psf,
+        background=known(chain.background),
+        psf=known(chain.psf),
         points=points,
-        solution=chain.solution,
+        solution=known(chain.solution),
         zero_point=zero_point,
         apertures=apertures,
-        depth=chain.depth,
-        verdict=chain.verdict,
-        ra=chain.ra,
-        dec=chain.dec,
-        flags=chain.flags,
+        depth=known(chain.depth),
+        verdict=known(chain.verdict),
+        ra=known(chain.ra),
+        dec=known(chain.dec),
+        flags=known(chain.flags),
         mag=mag,
         mag_error=mag_error,
         zpcorr=zpcorr,

@@ -1,4 +1,4 @@
-"""The masters of every channel of a night, chosen from one reading of the table; their pixels from a cache."""
+"""The masters of every channel of a night, chosen from one reading of the table; pixels from a cache."""
 
 from __future__ import annotations
 
@@ -116,9 +116,9 @@ class CalibrationShelf:
 def pixels_of(lakehouse: Lakehouse, settings: Settings, row: Row) -> NDArray[Any]:
     """Return the pixels of a master, memory-mapped from a cache of decoded ones.
 
-    Decoding costs more than reducing an image with it, and every exposure of a night needs the same masters: the
-    first that needs one decodes it (its checksum verified) and leaves the plain pixels in ``<var>/cache/masters``
-    under the checksum, shared through the page cache by all workers of a machine.
+    Decoding costs more than reducing an image with it, and every exposure of a night needs the same masters:
+    the first that needs one decodes it (its checksum verified) and leaves the plain pixels in
+    ``<var>/cache/masters`` under the checksum, shared through the page cache by all workers of a machine.
 
     Raises
     ------
@@ -154,5 +154,3 @@ def require(calibration: ChannelCalibration, subject: str) -> None:
             subject=subject,
             remedy="take calibration frames and run `zsds masters`, or widen validity_days",
         )
-
-

@@ -1,13 +1,15 @@
 """One quadrant in memory: raw counts to calibrated image, catalogues, zero point and verdict.
 
-Stages in order of what they need from each other; each leaves what it found on the chain, so that an image that
-fails on the way still tells how far it came and what was measured until then. Nothing is read or written here.
+Stages in order of what they need from each other; each leaves what it found on the chain, so that an image
+that fails on the way still tells how far it came and what was measured until then. Nothing is read or written
+here.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from zsds_tasks.errors import UnusableInputError
 from zsds_tasks.pixels.background import Background, measure_background
 from zsds_tasks.pixels.psf_model import PsfModel
-from zsds_tasks.products.masks import UNUSABLE, MaskBit
+from zsds_tasks.products.masks import UNUSABLE
 from zsds_tasks.science.astrometry import (
     AstrometricSolution,
     DetectedSources,
@@ -30,20 +32,28 @@ from zsds_tasks.science.masking.ghost_stamps import GhostStamp, collect_stamps
 from zsds_tasks.science.masking.ghosts import ReflectionCounts, mask_reflections
 from zsds_tasks.science.masking.saturation import mask_saturation
 from zsds_tasks.science.masking.spikes import mask_spikes
+from zsds_tasks.science.masking.tracks import mask_tracks
 from zsds_tasks.science.photometry.apertures import ApertureCatalog, measure_apertures
 from zsds_tasks.science.photometry.depth import Depth, measure_depth
-from zsds_tasks.steps.exposure.points import PointSources, box_flags, measure_point_sources
 from zsds_tasks.science.photometry.spatial import cell_middles
 from zsds_tasks.science.photometry.zeropoint import CatalogStars, MeasuredSources, ZeroPoint, calibrate
-from zsds_tasks.science.quality.science import count_mask
 from zsds_tasks.science.quality.verdict import ScienceVerdict, judge
 from zsds_tasks.steps.exposure.configuration import ExposureConfig
 from zsds_tasks.steps.exposure.given import Buffers, Catalogs, ChainInput
 from zsds_tasks.steps.exposure.measures import measure_quality
+from zsds_tasks.steps.exposure.points import PointSources, box_flags, measure_point_sources
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.uint16]
 Floats = NDArray[np.float64]
+Found = TypeVar("Found")
+
+
+def known(value: Found | None) -> Found:
+    """Return what an earlier stage has found."""
+    if value is None:
+        raise RuntimeError("a stage of the chain was left out")
+    return value
 
 
 @dataclass
@@ -148,25 +158,25 @@ class Chain:
 
     def _background(self) -> None:
         self.background = measure_background(self.image, self.mask, UNUSABLE, self.config.background)
-        self.background.level.add_to(self.image, -1.0)
+        known(self.background).level.add_to(self.image, -1.0)
 
     def _blemishes(self) -> None:
-        """Mask bleeds, radiation hits and tracks; the first guess of the seeing is the spikes' business."""
-        assert self.background is not None and self.reduced is not None
-        noise, gain, config = self.background.noise, self.given.facts.gain, self.config
-        level = self.reduced.saturation_level - float(np.median(self.background.level.values))
+        """Mask bleeds, radiation hits and tracks; how wide stars are is what the search for hits measures."""
+        noise, gain, config = known(self.background).noise, self.given.facts.gain, self.config
+        level = known(self.reduced).saturation_level - float(np.median(known(self.background).level.values))
         mask_saturation(self.image, self.mask, noise, gain, level, config.saturation)
-        self.n_spikes = mask_spikes(self.image, self.mask, noise, gain, config.spikes).pixels
+        spikes = mask_spikes(self.image, self.mask, noise, gain, config.spikes)
+        self.n_spikes = spikes.pixels
+        self.n_tracks = len(mask_tracks(self.image, self.mask, noise, spikes.fwhm, config.tracks))
 
     def _point_sources(self) -> None:
-        assert self.background is not None
         found = measure_point_sources(
-            self.image, self.mask, self.background.noise, self.given.facts.gain, self.config.psf
+            self.image, self.mask, known(self.background).noise, self.given.facts.gain, self.config.psf
         )
         self.psf, self.points = found.psf, found
 
     def _astrometry(self) -> None:
-        given, config = self.given, self.config.astrometry
+        config = self.config.astrometry
         view = self.view
         sources = self._detected()
         near, wide = config.search.shift_radius_arcsec, config.search.wide_radius_arcsec
@@ -177,8 +187,7 @@ class Chain:
             # The searches that also turn need more of the catalogue, which few images do.
             stars = self.catalogs.astrometric(view.centre, view.search_radius_deg(wide))
             self.solution = solve(sources, stars, view, config)
-        assert self.points is not None
-        self.ra, self.dec = self.solution.wcs.pixel_to_sky(self.points.x, self.points.y)
+        self.ra, self.dec = known(self.solution).wcs.pixel_to_sky(known(self.points).x, known(self.points).y)
 
     @property
     def view(self) -> QuadrantView:
@@ -188,8 +197,7 @@ class Chain:
         return QuadrantView(given.subject, given.pointing, given.mjd, nominal, given.prior)
 
     def _detected(self) -> DetectedSources:
-        points = self.points
-        assert points is not None
+        points = known(self.points)
         self.flags = box_flags(self.mask, points.x, points.y)
         good = np.isfinite(points.flux_error) & (points.flux > 0)
         return DetectedSources(
@@ -203,16 +211,21 @@ class Chain:
         )
 
     def _zero_point(self) -> None:
-        points, solution = self.points, self.solution
-        assert points is not None and solution is not None
-        assert self.ra is not None and self.dec is not None and self.flags is not None
+        points, solution = known(self.points), known(self.solution)
         ny, nx = self.shape
         centre = tuple(float(v[0]) for v in solution.wcs.pixel_to_sky([(nx + 1) / 2], [(ny + 1) / 2]))
         radius = self.view.search_radius_deg(self.config.catalog_margin_arcsec)
         rows = self.catalogs.photometric((centre[0], centre[1]), radius)
         columns = {name: rows.column(name).to_numpy() for name in rows.column_names}
         measured = MeasuredSources(
-            points.x, points.y, self.ra, self.dec, points.flux, points.flux_error, self.flags, points.chi
+            points.x,
+            points.y,
+            known(self.ra),
+            known(self.dec),
+            points.flux,
+            points.flux_error,
+            known(self.flags),
+            points.chi,
         )
         self.zero_point = calibrate(
             measured,
@@ -225,17 +238,16 @@ class Chain:
 
     def _reflections(self) -> None:
         """Mask ghosts and halos of bright stars anywhere in the field, and keep cut-outs to learn from."""
-        assert self.solution is not None and self.zero_point is not None and self.background is not None
         given, config = self.given, self.config.ghosts
-        frame = find_frame(self.solution.wcs, given.camera, given.quadrant.rcid)
-        plate = plate_map(self.solution.wcs, self.shape, frame)
+        frame = find_frame(known(self.solution).wcs, given.camera, given.quadrant.rcid)
+        plate = plate_map(known(self.solution).wcs, self.shape, frame)
         stars = self.catalogs.bright((frame.ra, frame.dec), self._field_radius_deg)
-        noise = float(np.median(self.background.noise.values))
-        zero_point = self.zero_point.magzp
+        noise = float(np.median(known(self.background).noise.values))
+        zero_point = known(self.zero_point).magzp
         self.ghost_stamps = tuple(
             collect_stamps(
-                self.image, self.mask, self.background.level, plate, stars, zero_point, noise, given.ghost_model,
-                config.stamps,
+                self.image, self.mask, known(self.background).level, plate, stars, zero_point, noise,
+                given.ghost_model,                config.stamps,
             )
         )  # fmt: skip
         self.reflections = mask_reflections(
@@ -245,25 +257,36 @@ class Chain:
     @property
     def _field_radius_deg(self) -> float:
         """Of the circle that holds every star whose ghost or halo can fall on the camera."""
-        return float(np.hypot(*self.given.camera.half_size_arcsec)) / 3600.0 + self.config.ghosts.field_margin_arcsec / 3600.0
+        return (
+            float(np.hypot(*self.given.camera.half_size_arcsec)) / 3600.0
+            + self.config.ghosts.field_margin_arcsec / 3600.0
+        )
 
     def _apertures(self) -> None:
-        assert self.background is not None and self.psf is not None and self.points is not None
         self.apertures = measure_apertures(
-            self.image, self.mask, self.background, self.given.facts.gain, self.psf, self.config.apertures
+            self.image,
+            self.mask,
+            known(self.background),
+            self.given.facts.gain,
+            known(self.psf),
+            self.config.apertures,
         )
         # Ghosts and halos have come since the first look.
-        self.flags = box_flags(self.mask, self.points.x, self.points.y)
+        self.flags = box_flags(self.mask, known(self.points).x, known(self.points).y)
 
     def _judge(self) -> None:
-        assert self.zero_point is not None and self.psf is not None
-        assert self.background is not None and self.reduced is not None
         x, y = cell_middles(self.shape, self.config.zero_point.spatial.cells)
-        noise = self.background.noise.at(x.ravel() - 1, y.ravel() - 1).reshape(x.shape).astype(np.float64)
-        psf = self.psf
-        stamps = np.array([[psf.stamp(a - 1, b - 1) for a, b in zip(*pair, strict=True)] for pair in zip(x, y, strict=True)])
+        noise = (
+            known(self.background).noise.at(x.ravel() - 1, y.ravel() - 1).reshape(x.shape).astype(np.float64)
+        )
+        psf = known(self.psf)
+        stamps = np.array(
+            [[psf.stamp(a - 1, b - 1) for a, b in zip(*pair, strict=True)] for pair in zip(x, y, strict=True)]
+        )
         ny, nx = self.shape
-        room = self.reduced.saturation_level - float(np.median(self.background.level.values))
+        room = known(self.reduced).saturation_level - float(np.median(known(self.background).level.values))
         middle = psf.stamp((nx - 1) / 2, (ny - 1) / 2)
-        self.depth = measure_depth(self.zero_point, noise, stamps, middle, room, (x, y), self.config.depth)
+        self.depth = measure_depth(
+            known(self.zero_point), noise, stamps, middle, room, (x, y), self.config.depth
+        )
         self.verdict = judge(measure_quality(self), self.config.verdict)

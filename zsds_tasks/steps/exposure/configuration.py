@@ -14,11 +14,12 @@ from zsds_tasks.science.calibration.overscan import OverscanConfig
 from zsds_tasks.science.calibration.reduce import ReduceConfig
 from zsds_tasks.science.masking.saturation import SaturationConfig
 from zsds_tasks.science.masking.spikes import SpikeMaskConfig
+from zsds_tasks.science.masking.tracks import TrackConfig
 from zsds_tasks.science.photometry.apertures import ApertureConfig
 from zsds_tasks.science.photometry.depth import DepthConfig
-from zsds_tasks.steps.exposure.points import PointSourcesConfig
 from zsds_tasks.science.photometry.zeropoint import ZeroPointConfig
 from zsds_tasks.science.quality.verdict import VerdictConfig
+from zsds_tasks.steps.exposure.points import PointSourcesConfig
 from zsds_tasks.steps.ghosts import GhostsConfig, load_ghosts_config
 
 STAGE = "exposure"
@@ -32,6 +33,7 @@ class ExposureConfig(Declaration):
     background: BackgroundConfig = BackgroundConfig()
     saturation: SaturationConfig = SaturationConfig()
     spikes: SpikeMaskConfig = SpikeMaskConfig()
+    tracks: TrackConfig = TrackConfig()
     psf: PointSourcesConfig = PointSourcesConfig()
     astrometry: AstrometryConfig = AstrometryConfig()
     zero_point: ZeroPointConfig = ZeroPointConfig()

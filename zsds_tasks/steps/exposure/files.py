@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.pixels.compressed import encode_image, encode_uncertainty
 from zsds_tasks.pixels.fits_tables import encode_table
+from zsds_tasks.pixels.fits_writer import encode_plain_image
 from zsds_tasks.products.fits_tables import APERTURE_CATALOG, PSF_CATALOG, catalog_columns
 from zsds_tasks.products.masks import UNUSABLE, MaskBit
 from zsds_tasks.products.psf_files import format_psf, tabulate_psf
@@ -33,8 +34,8 @@ MASTER_KEYWORDS = {
     CalibrationKind.BAD_PIXELS: ("BPIXFILE", "BPIXSHA"),
 }
 FROM_ZERO_POINT = (
-    "magzp", "magzpunc", "magzprms", "clrcoeff", "clrcounc", "zpclrcov", "pcolor", "nmatches", "zpmed", "zpavg",
-    "zprmsall", "clrmed", "clravg", "clrrms",
+    "magzp", "magzpunc", "magzprms", "clrcoeff", "clrcounc", "zpclrcov", "pcolor", "nmatches", "zpmed",
+    "zpavg", "zprmsall", "clrmed", "clravg", "clrrms",
 )  # fmt: skip
 
 
@@ -104,7 +105,7 @@ def _encoded(found: Calibrated, values: Values) -> Iterator[tuple[ScienceSuffix,
     suffix = ScienceSuffix.PSF_CENTRE
     ny, nx = chain.shape
     stamp = found.psf.stamp((nx - 1) / 2, (ny - 1) / 2)
-    yield suffix, encode_image(stamp, science_cards(suffix, values), name="PSF")
+    yield suffix, encode_plain_image(stamp, science_cards(suffix, values))
 
 
 def _mark_sources(found: Calibrated) -> None:
@@ -118,7 +119,12 @@ def _mark_sources(found: Calibrated) -> None:
 
 def _values(work: QuadrantWork, found: Calibrated, readout: RawReadout) -> Values:
     """Return the value of every keyword; each file takes what is declared for it."""
-    raw = {name: header.value(name) for header in (readout.primary, readout.header) for name in CARRIED if name in header}
+    raw = {
+        name: header.value(name)
+        for header in (readout.primary, readout.header)
+        for name in CARRIED
+        if name in header
+    }
     zero_point, chain = found.zero_point, found.chain
     values: Values = carried(raw) | {
         "NIGHT": work.exposure["night"],
@@ -191,5 +197,6 @@ def _aperture_columns(found: Calibrated) -> dict[str, NDArray[Any]]:
 def _error_axes(apertures: ApertureCatalog) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the axes of the error ellipses of places, from their covariances."""
     xx, yy, xy = apertures.errx2win_image, apertures.erry2win_image, apertures.errxywin_image
-    mean, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
-    return np.sqrt(mean + half), np.sqrt(np.maximum(mean - half, 0))
+    with np.errstate(invalid="ignore"):  # a place that could not be measured has an infinite error
+        mean, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+        return np.sqrt(mean + half), np.sqrt(np.maximum(mean - half, 0))

@@ -46,7 +46,10 @@ def measure_quality(chain: Chain) -> ScienceMetrics:
     if chain.reflections is not None:
         facts |= {"n_ghosts": chain.reflections.n_ghosts, "n_halos": chain.reflections.n_halos}
     if chain.apertures is not None:
-        facts |= {"n_aperture_sources": len(chain.apertures), "apcor": tuple(chain.apertures.growth.correction.tolist())}
+        facts |= {
+            "n_aperture_sources": len(chain.apertures),
+            "apcor": tuple(chain.apertures.growth.correction.tolist()),
+        }
     return ScienceMetrics(**facts)
 
 

@@ -96,9 +96,7 @@ def _failed(work: QuadrantWork, chain: Chain | None, error: Exception, began: fl
     return QuadrantOutcome(image, quality_row(image, chain, seconds), None, (), seconds)
 
 
-def _given(
-    work: QuadrantWork, readout: RawReadout, settings: Settings, lakehouse: Lakehouse
-) -> ChainInput:
+def _given(work: QuadrantWork, readout: RawReadout, settings: Settings, lakehouse: Lakehouse) -> ChainInput:
     exposure, row, calibration = work.exposure, work.quadrant, work.calibration
     camera = load_camera(settings.camera, settings.include)
     survey = load_survey(camera.survey, settings.include)
@@ -157,5 +155,3 @@ def _ghost_rows(work: QuadrantWork, found: Calibrated) -> tuple[Row, ...]:
         processing_version=work.version,
     )
     return tuple(rows)
-
-

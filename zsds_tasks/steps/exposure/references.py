@@ -40,9 +40,7 @@ def _cone(
     return reader.read(columns, cone=(*centre, radius_deg * 3600.0))
 
 
-def astrometric_stars(
-    settings: Settings, centre: tuple[float, float], radius_deg: float
-) -> ReferenceStars:
+def astrometric_stars(settings: Settings, centre: tuple[float, float], radius_deg: float) -> ReferenceStars:
     """Return Gaia-like stars around a place (ra, dec; degrees).
 
     Raises
@@ -69,8 +67,8 @@ def bright_stars(
 ) -> NDArray[np.float64]:
     """Return the bright stars around a place, however wide: a ghost lies far from its star.
 
-    A camera's field holds millions of catalogue rows and a handful of bright stars. Each pixel of the catalogue is
-    searched once; what is found stays in ``<var>/cache/bright``.
+    A camera's field holds millions of catalogue rows and a handful of bright stars. Each pixel of the catalogue
+    is searched once; what is found stays in ``<var>/cache/bright``.
 
     Parameters
     ----------
@@ -91,9 +89,11 @@ def bright_stars(
     folder = settings.var / "cache" / "bright" / hashlib.sha256(edition.encode()).hexdigest()[:16]
     ranges = healpix.cone_ranges(*centre, radius_deg)
     found = [np.empty((0, len(BRIGHT_COLUMNS)))]
-    for pixel in reader.pixels:
-        if healpix.overlaps_ranges(np.array([pixel.first]), np.array([pixel.end - 1]), ranges)[0]:
-            found.append(_bright_of(reader, pixel, folder, brighter_than))
+    found += [
+        _bright_of(reader, pixel, folder, brighter_than)
+        for pixel in reader.pixels
+        if healpix.overlaps_ranges(np.array([pixel.first]), np.array([pixel.end - 1]), ranges)[0]
+    ]
     stars = np.concatenate(found)
     return stars[separation_deg(stars[:, 0], stars[:, 1], *centre) < radius_deg]
 

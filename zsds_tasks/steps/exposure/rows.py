@@ -19,8 +19,8 @@ from zsds_tasks.survey.identifiers import ExposureId, ProductId
 Row = dict[str, Any]
 DONE = "done"
 FROM_EXPOSURE = (
-    "nid", "night", "obsjd", "exptime", "field", "fid", "filtercode", "programid", "ipac_gid", "ipac_pub_date",
-    "airmass", "moonillf",
+    "nid", "night", "obsjd", "exptime", "field", "fid", "filtercode", "programid", "ipac_gid",
+    "ipac_pub_date",    "airmass", "moonillf",
 )  # fmt: skip
 PHOTOMETRIC = ("magzp", "magzpunc", "magzprms", "clrcoeff", "clrcounc", "nmatches")
 
@@ -31,7 +31,12 @@ def product_id(work: QuadrantWork) -> int:
 
 
 def image_row(
-    work: QuadrantWork, chain: Chain | None, stage: str, reason: str, products: dict[str, str], path: str | None
+    work: QuadrantWork,
+    chain: Chain | None,
+    stage: str,
+    reason: str,
+    products: dict[str, str],
+    path: str | None,
 ) -> Row:
     """Return the row of science_images.
 
@@ -87,14 +92,30 @@ def _wcs_columns(wcs: Wcs, shape: tuple[int, int]) -> Row:
     ra, dec = wcs.pixel_to_sky(x, y)
     columns: Row = {"ra": float(ra[0]), "dec": float(dec[0])}
     columns |= {f"ra{k}": float(ra[k]) for k in range(1, 5)} | {f"dec{k}": float(dec[k]) for k in range(1, 5)}
-    columns |= {"crpix1": wcs.crpix[0], "crpix2": wcs.crpix[1], "crval1": wcs.crval[0], "crval2": wcs.crval[1]}
+    columns |= {
+        "crpix1": wcs.crpix[0],
+        "crpix2": wcs.crpix[1],
+        "crval1": wcs.crval[0],
+        "crval2": wcs.crval[1],
+    }
     return columns | {f"cd{i + 1}{j + 1}": wcs.cd[i][j] for i in range(2) for j in range(2)}
 
 
 def quality_row(image: Row, chain: Chain | None, core_seconds: float) -> Row:
     """Return the row of image_quality that goes with a row of science_images."""
     row: Row = {column.name: None for column in load_table("image_quality").columns}
-    carried = ("expid", "rcid", "night", "obsjd", "fid", "ra", "dec", "status", "infobits", "processing_version")
+    carried = (
+        "expid",
+        "rcid",
+        "night",
+        "obsjd",
+        "fid",
+        "ra",
+        "dec",
+        "status",
+        "infobits",
+        "processing_version",
+    )
     row |= {name: image[name] for name in carried} | {"core_seconds": core_seconds}
     if chain is None:
         return row

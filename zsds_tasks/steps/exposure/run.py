@@ -115,8 +115,8 @@ def process_waiting(
 ) -> ExposureSummary:
     """Process what is ready, after building the masters that its nights are missing.
 
-    A night's calibration frames are taken before its science: whoever processes the first exposure finds them all
-    and builds the masters, later exposures find them built.
+    A night's calibration frames are taken before its science: whoever processes the first exposure finds them
+    all and builds the masters, later exposures find them built.
     """
     config = load_exposure_config(settings.include)
     nights = {

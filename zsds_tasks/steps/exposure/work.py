@@ -103,7 +103,7 @@ def _in_time(todo: dict[int, list[QuadrantWork]], exposures: dict[int, Row]) -> 
 
 
 class _Versions:
-    """Masters and version of each channel and night; asked once, as they are the same for all its exposures."""
+    """Masters and version of each channel and night, asked for once."""
 
     def __init__(self, lakehouse: Lakehouse, settings: Settings, config: ExposureConfig) -> None:
         self.lakehouse, self.settings, self.config = lakehouse, settings, config

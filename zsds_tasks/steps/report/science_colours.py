@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsds_tasks.lakehouse import Lakehouse
+from zsds_tasks.steps.report.gather import records
 from zsds_tasks.steps.report.pictures import BACKGROUND, INK, PANEL, png
 from zsds_tasks.steps.report.science_data import ScienceFacts
 
@@ -76,17 +77,19 @@ def _pair(facts: ScienceFacts) -> tuple[int, int, int] | None:
         return None
     rows = facts.good.assign(n_sources=facts.good["n_sources"].fillna(0))
     shots = rows.groupby(["field", "fid", "expid"])["n_sources"].sum().reset_index()
-    best = shots.sort_values("n_sources").groupby(["field", "fid"]).last()
+    best: dict[tuple[int, int], tuple[float, int]] = {}
+    for shot in records(shots):
+        place = int(shot.field), int(shot.fid)
+        best[place] = max(best.get(place, (-1.0, 0)), (float(shot.n_sources), int(shot.expid)))
     choices = [
-        (min(float(best.loc[(field, fids[n])]["n_sources"]) for n in ("g", "r")), int(field))
-        for field in sorted(set(shots["field"]))
-        if all((field, fids[n]) in best.index for n in ("g", "r"))
+        (min(best[field, fids["g"]][0], best[field, fids["r"]][0]), field)
+        for field, fid in best
+        if fid == fids["g"] and (field, fids["r"]) in best
     ]
     if not choices:
         return None
     _, field = max(choices)
-    blue, red = (int(best.loc[(field, fids[n])]["expid"]) for n in ("g", "r"))
-    return field, blue, red
+    return field, best[field, fids["g"]][1], best[field, fids["r"]][1]
 
 
 def _sources(lakehouse: Lakehouse, facts: ScienceFacts, expid: int) -> dict[str, NDArray[Any]]:
