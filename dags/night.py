@@ -110,7 +110,7 @@ def score_against_truth() -> dict[str, object]:
     """Compare a simulated night with what was planted; skip a real one."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
-    from zsds_tasks.simulator import score, score_calibration
+    from zsds_tasks.simulator import score, score_calibration, score_science
     from zsds_tasks.survey.nights import ObservingNight
 
     settings = load_settings()
@@ -118,7 +118,8 @@ def score_against_truth() -> dict[str, object]:
     lakehouse, truth = open_lakehouse(settings), settings.truth_folder
     report = score.score_raw(lakehouse, truth, night).for_report()
     masters = score_calibration.score_calibration(lakehouse, truth, night)
-    return score_calibration.with_masters(report, masters)
+    science = score_science.assess_science(lakehouse, truth, night)
+    return score_science.with_science(score_calibration.with_masters(report, masters), science)
 
 
 @task(trigger_rule="all_done")

@@ -1,4 +1,4 @@
-"""Small skies of Gaussian stars and discs with everything known, for tests of background, detection, apertures."""
+"""Small skies of Gaussian sources with everything known, for tests of background, detection, apertures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RoundPsf:
     def fwhm(self):
         return self.sigma * FWHM_OF_SIGMA
 
-    def stamp(self, x, y, size=25, shift=(0.0, 0.0)):
+    def stamp(self, x, y, size=25, shift=(0.0, 0.0)):  # noqa: ARG002 - the same anywhere
         offset = np.arange(size) - size // 2
         along_x, along_y = (np.exp(-0.5 * ((offset - s) / self.sigma) ** 2) for s in shift)
         stamp = along_y[:, None] * along_x

@@ -1,4 +1,4 @@
-"""The extent of a point is 0 wherever it lies in its pixel, that of the disc 1, and the error says how sure."""
+"""The extent of a point is 0 wherever it lies in its pixel, that of the disc 1; the error says how sure."""
 
 import numpy as np
 import pytest

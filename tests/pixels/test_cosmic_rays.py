@@ -59,7 +59,7 @@ def test_planted_spikes_are_found_also_beside_and_on_stars(fwhm):
     image, stars = make_field(301, 287, fwhm, 300, 4, brightest=3e3)
     rng = np.random.default_rng(5)
     free = rng.integers(5, 280, (60, 2))
-    near = np.clip(np.rint(stars[:40]).astype(int) + [0, 2], 1, 280)
+    near = np.clip(np.rint(stars[:40] + np.array([0, 2])).astype(int), 1, 280)
     for y, x in np.concatenate([free, near]):
         image[y, x] += 60 * NOISE
     _, mask = mark(image, fwhm)

@@ -62,9 +62,7 @@ def smooth_mesh(smooth: np.ndarray, cell: int = 64) -> Mesh:
 def calibrate(q: ExposedQuadrant, raw: np.ndarray | None = None) -> Calibrated:
     """Calibrate a channel with the planted bias, response and defects."""
     detector = q.quadrant.detector
-    facts = ReadoutFacts(
-        detector.gain, detector.saturation, (detector.linearity.a, detector.linearity.b)
-    )
+    facts = ReadoutFacts(detector.gain, detector.saturation, (detector.linearity.a, detector.linearity.b))
     image, mask = np.empty(q.raw.shape, np.float32), np.empty(q.raw.shape, np.uint16)
     stats = reduce_quadrant(
         q.raw if raw is None else raw,
@@ -116,7 +114,9 @@ class Streak:
     period_px: float = 0.0
 
 
-def with_trails(q: ExposedQuadrant, streaks: list[Streak], sigma: float) -> tuple[np.ndarray, tuple[Trail, ...]]:
+def with_trails(
+    q: ExposedQuadrant, streaks: list[Streak], sigma: float
+) -> tuple[np.ndarray, tuple[Trail, ...]]:
     """Expose the scene of a channel again, with trails in it; return raw counts and the trails."""
     quadrant = q.quadrant
     x0, y0 = quadrant_origin(q.instrument.camera, quadrant.qid)

@@ -39,6 +39,8 @@ def test_bits_are_counted(shape):
     found = count_mask(mask)
     assert found.n_pixels == mask.size
     assert found.masked_fraction == np.count_nonzero(mask & UNUSABLE) / mask.size
+    lost = UNUSABLE & ~(MaskBit.GHOST.flag | MaskBit.HALO.flag | MaskBit.SPILLAGE_GHOST.flag)
+    assert found.lost_fraction == np.count_nonzero(mask & lost) / mask.size
     for bit in MaskBit:
         assert found.counts[bit] == np.count_nonzero(mask & bit.flag)
 

@@ -91,7 +91,7 @@ def test_each_condition_sets_its_bits_and_says_why(values, bits, words):
         ({"zp30": None}, "no zero point"),
         ({"zp30": float("nan")}, "no zero point"),
         ({"zp30": 22.5}, "zero point 22.50 of 30 s, under 22.67: hardly any light"),
-        ({"masked_fraction": 0.6}, "60% of the pixels are masked, over 50%"),
+        ({"lost_fraction": 0.6}, "60% of the pixels are lost, over 50%"),
         ({"rms_north": 0.7}, "astrometric RMS 0.70 arcsec, over 0.5"),
         ({"noise_ratio": 9.0}, "noise is 9.0 times that expected, over 5"),
         ({"fwhm": 20.0}, "FWHM 20.0 px, over 15"),

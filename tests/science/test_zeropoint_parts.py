@@ -103,6 +103,19 @@ def test_a_neighbour_in_the_catalogue_counts_by_its_light_and_distance(fainter, 
     assert is_among(sources, moved) == single
 
 
+@pytest.mark.parametrize("missing", [np.nan, -999.0])
+def test_a_neighbour_without_a_magnitude_gives_no_light(missing):
+    sources, stars, _ = make_tables(4, n_rows=300, n_stars=300, n_sources=300)
+    beside = changed(
+        stars,
+        ra=altered(stars.ra, 7, stars.ra[3]),
+        dec=altered(stars.dec, 7, stars.dec[3] + 3 / 3600),
+        mag={band: altered(values, 7, missing) for band, values in stars.mag.items()},
+    )
+    assert is_among(sources, beside)
+    assert not is_among(sources, beside, star=7)
+
+
 def test_two_sources_do_not_share_a_star():
     sources, stars, _ = make_tables(5)
     twice = changed(

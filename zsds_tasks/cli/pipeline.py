@@ -144,16 +144,17 @@ def publish(
 
 
 def score(night: Night) -> None:
-    """Compare a simulated night with what was planted."""
+    """Compare a simulated night with what was planted; wrong ingest or masters exit with 4."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
     from zsds_tasks.simulator.score import score_raw
     from zsds_tasks.simulator.score_calibration import is_met, score_calibration
+    from zsds_tasks.simulator.score_science import score_science
     from zsds_tasks.survey.nights import ObservingNight
 
     lakehouse, truth, this = open_lakehouse(), load_settings().truth_folder, ObservingNight.parse(night)
     found, calibrated = score_raw(lakehouse, truth, this), score_calibration(lakehouse, truth, this)
-    measures = [*found.measures(), *calibrated]
+    measures = [*found.measures(), *calibrated, *score_science(lakehouse, truth, this)]
     show_rows(
         f"score of {night}",
         ("measure", "value", "target", "ok", ""),

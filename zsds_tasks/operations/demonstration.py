@@ -26,6 +26,7 @@ from zsds_tasks.settings import Settings
 from zsds_tasks.simulator.night import simulate_night
 from zsds_tasks.simulator.score import score_raw
 from zsds_tasks.simulator.score_calibration import score_calibration
+from zsds_tasks.simulator.score_science import score_science
 from zsds_tasks.steps.incoming import IncomingConfig, look
 from zsds_tasks.steps.report import night_summary
 from zsds_tasks.steps.report.build import PAGE
@@ -179,7 +180,7 @@ def _while_waking(stack: Stack, camera: _Camera, tell: Callable[[str], None]) ->
     def wait() -> None:
         try:
             api = stack.wait()
-            for dag_id in ("ingest", "night"):
+            for dag_id in ("ingest", "exposure", "night"):
                 api.wait_for_dag(dag_id)
             result.append(api)
         except Exception as error:  # noqa: BLE001 - carried over to the main thread and raised there
@@ -262,10 +263,12 @@ def _outcome(
     rows = refused.read(where={"night": str(night)}).to_pylist() if refused.exists() else []
     score = score_raw(lakehouse, settings.truth_folder, night)
     masters = score_calibration(lakehouse, settings.truth_folder, night)
+    science = score_science(lakehouse, settings.truth_folder, night)
     met = sum(measure.ok for measure in masters)
     facts = summary_lines(night_summary(lakehouse, str(night))) | {
         "against truth": score.for_report()["sentence"],
         "masters": f"{met} of {len(masters)} measures of the calibration masters reach their targets",
+        "images": f"{sum(m.ok for m in science)} of {len(science)} measures of the calibrated images reach theirs",
         "disk used": f"{folder_size(settings.var) / MEBIBYTE:.0f} MiB under {settings.var}",
         "time": f"{seconds:.0f} s, of which the camera took {camera.seconds:.0f} s",
         "Airflow's run": state,

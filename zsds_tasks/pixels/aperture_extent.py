@@ -1,9 +1,9 @@
 """How extended a source is beyond the PSF, with its error: from light under Gaussian windows.
 
 A window as wide as the PSF cuts off nearly all that pixels cannot sample, so that the light under it hardly
-depends on where in its pixel a source lies. Light under L
-windows is fitted by that of the PSF and that of the PSF blurred by an exponential disc; the share of the blurred
-one is the *extent*: 0 for a point, 1 for the disc, more for larger sources.
+depends on where in its pixel a source lies. Light under L windows is fitted by that of the PSF and that of
+the PSF blurred by an exponential disc; the share of the blurred one is the *extent*: 0 for a point, 1 for
+the disc, more for larger sources.
 """
 
 from __future__ import annotations
@@ -138,8 +138,9 @@ def measure_extent(
 
 
 def _at(grid: Floats, place: Floats) -> Floats:
-    """Return values (N, L) of a grid (G, G, L) at places in units of cells: linear, also beyond its middle."""
-    columns = [map_coordinates(grid[:, :, k], place, order=1, mode="nearest") for k in range(grid.shape[2])]
+    """Return values (N, L) of a grid (G, G, L) at places in units of cells, by linear interpolation."""
+    layers = np.moveaxis(grid, 2, 0)
+    columns = [map_coordinates(layer, place, order=1, mode="nearest") for layer in layers]
     return np.stack(columns, axis=1)
 
 

@@ -53,12 +53,12 @@ def circle_profiles(
         Written: share of the largest circle that was replaced.
     """
     largest = radii[-1]
-    half = int(math.ceil(largest)) + 1
+    half = math.ceil(largest) + 1
     n = 2 * half + 1
     stamp, state = np.empty((n, n), np.float32), np.empty((n, n), np.uint8)
     ring_sum, ring_count = np.empty(2 * n), np.empty(2 * n)
     for k in range(len(label)):
-        x0, y0 = int(round(x[k])) - half, int(round(y[k])) - half
+        x0, y0 = round(x[k]) - half, round(y[k]) - half
         load_stamp(image, mask, labels, bits, label[k], x0, y0, stamp, state)
         cx, cy = x[k] - x0, y[k] - y0
         mend_stamp(stamp, state, cx, cy, ring_sum, ring_count)

@@ -20,7 +20,7 @@ SOURCE_COLUMNS = (
     "x", "y", "var_x", "var_y", "cov_xy", "xx", "yy", "xy",
     "kron", "auto", "auto_area", "auto_neighbours", "auto_missing", "half_light", "local",
 )  # fmt: skip
-"""Of `measure_each`: 0-based px, px^2, px^2; radius in units of the isophotal ellipse, image unit, px^2, px; sky
+"""Of `measure_each`: 0-based px; px^2; px^2; radius in units of the isophotal ellipse; image unit; px^2; px; sky
 beside the source, image unit."""
 HALF_OF_SIGMA = 1.1774100225154747
 """Half-light radius of a round Gaussian in units of its sigma."""
@@ -163,8 +163,8 @@ def measure_each(
     ladder : numpy.ndarray (L), float64
         Sigmas of Gaussian windows, px.
     shape : numpy.ndarray (5), float64
-        Sigma of the PSF (px), factor on Kron's radius, least radius, reach of Kron's sum (both in units of the
-        isophotal ellipse), most half a stamp (px).
+        Sigma of the PSF (px), factor on Kron's radius, least radius, reach of Kron's sum (both in isophotal
+        ellipses), most half a stamp (px).
     out : numpy.ndarray (N, 15), float64
         Written; see `SOURCE_COLUMNS`.
     circles, lost : numpy.ndarray (N, R), float64
@@ -177,12 +177,12 @@ def measure_each(
     stamps, states = np.empty((side, side), np.float32), np.empty((side, side), np.uint8)
     ring_sum, ring_count = np.empty(2 * side), np.empty(2 * side)
     weights, sums = np.empty(side), np.zeros(6)
-    smallest = int(math.ceil(radii.max())) + 1
+    smallest = math.ceil(radii.max()) + 1
     for k in range(len(iso)):
         a, _, _ = ellipse_axes(iso[k, 2], iso[k, 3], iso[k, 4])
-        half = max(smallest, min(int(math.ceil(shape[3] * a)) + 1, most))
+        half = max(smallest, min(math.ceil(shape[3] * a) + 1, most))
         n = 2 * half + 1
-        x0, y0 = int(round(iso[k, 0])) - half, int(round(iso[k, 1])) - half
+        x0, y0 = round(iso[k, 0]) - half, round(iso[k, 1]) - half
         stamp, state = stamps[:n, :n], states[:n, :n]
         load_stamp(image, mask, labels, bits, np.int32(k + 1), x0, y0, stamp, state)
         x, y = iso[k, 0] - x0, iso[k, 1] - y0

@@ -25,7 +25,7 @@ ROUNDS = 3
 
 
 @njit("UniTuple(f4, 2)(f4[::1])", cache=True)
-def _clipped_median(ordered: NDArray[np.float32]) -> tuple[float, float]:
+def _clipped_median(ordered: NDArray[np.float32]) -> tuple[np.float32, np.float32]:
     """Return median and noise of sorted values; the noise is that of their lower half, where no source is."""
     first, last = 0, len(ordered)
     middle, sigma = np.float32(np.nan), np.float32(np.nan)

@@ -14,8 +14,8 @@ NEIGHBOURS = 12
 def fill_gaps(values: Grid) -> Grid:
     """Return the grid (rows, columns) with every cell that is not finite set from the nearest ones.
 
-    A plane through the nearest cells, weighted by distance to the minus two, so that a gradient continues; its
-    value is held within the range of those cells extended by their span, and with under six cells or all in
+    A plane through those, weighted by distance to the minus two, so that a gradient continues; its value is
+    held within the range of those cells extended by their span, and with under six cells or all in
     one line it is their weighted mean.
 
     Raises

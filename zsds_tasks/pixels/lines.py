@@ -24,6 +24,7 @@ from zsds_tasks.pixels.mesh_rows import MeshRows
 Image = NDArray[np.float32]
 Mask = NDArray[np.uint16]
 SIGMA_PER_MAD = 1.4826
+LEVEL_SLOPE = 1e-9  # less does not move a line over any image
 
 
 class LineSearchConfig(Declaration):
@@ -64,7 +65,7 @@ class Line:
         """Return the first main coordinate inside an image and the one after the last."""
         n_other, n_main = (shape[1], shape[0]) if self.is_steep else (shape[0], shape[1])
         low, high = -0.5, n_main - 0.5
-        if self.slope == 0:
+        if abs(self.slope) < LEVEL_SLOPE:
             return (0, n_main) if -0.5 <= self.offset <= n_other - 0.5 else (0, 0)
         a, b = sorted([(-0.5 - self.offset) / self.slope, (n_other - 0.5 - self.offset) / self.slope])
         first, last = int(np.ceil(max(low, a))), int(np.floor(min(high, b)))
@@ -206,7 +207,7 @@ def strongest_line(cells: Cells, config: LineSearchConfig) -> tuple[Line, float]
 def _peak(sums: Image, counts: Image, config: LineSearchConfig) -> tuple[float, int, float]:
     """Return significance, index of slope and offset of the highest peak; sums (n, offsets)."""
     best = (-np.inf, 0, 0.0)
-    for width in config.widths:
+    for width in (width for width in config.widths if width <= sums.shape[1]):
         least = np.float32(width * config.least_length_px / config.cell / 2)
         # Wider bands share stars between neighbouring lines: each width has a scatter of its own.
         some, n = (_bands(a[::8], width) for a in (sums, counts))

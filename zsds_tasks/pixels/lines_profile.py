@@ -154,7 +154,9 @@ def _set_along(mask: Mask, is_steep: bool, offset: float, slope: float, reach: f
     n = 0
     for main in range(n_main):
         middle = offset + slope * main
-        for other in range(max(0, int(np.ceil(middle - reach))), min(n_other, int(middle + reach) + 1)):
+        for other in range(
+            max(0, int(np.ceil(middle - reach))), min(n_other, int(np.floor(middle + reach)) + 1)
+        ):
             y, x = (main, other) if is_steep else (other, main)
             mask[y, x] |= bits
             n += 1

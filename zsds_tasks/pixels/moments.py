@@ -100,7 +100,7 @@ def ellipse_axes(xx: float, yy: float, xy: float) -> tuple[float, float, float]:
 
 @njit("f8(f4[:, :], f8, f8, f8, f8[::1], f8[::1])", cache=True, nogil=True)
 def _window_sums(stamp: Image, x: float, y: float, sigma: float, weight_x: Floats, sums: Floats) -> float:
-    """Set the windowed sums 1, dx, dy, dx^2, dy^2, dx dy of a stamp; return that of the window squared times d^2."""
+    """Set the windowed sums of light times 1, dx, dy, dx^2, dy^2, dx dy of a stamp; return the first."""
     reach = 4.0 * sigma
     u0, u1 = max(math.ceil(x - reach), 0), min(math.floor(x + reach), stamp.shape[1] - 1)
     factor = -0.5 / (sigma * sigma)

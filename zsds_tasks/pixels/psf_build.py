@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ Rows = NDArray[np.intp]
 PROFILE_STARS, VARYING_STARS = 60, 150
 TABLE_NODES_PER_FWHM = 3.0
 """What the first profile leaves is gentler than the PSF itself: coarser nodes carry it, and fewer unknowns."""
+TABLE_FWHM, LEAST_TABLE_PX = 3.0, 5
+"""Tables reach so far from the star; beyond, profile and radial excess are all."""
 Isolate = Callable[[PsfModel, Rows], tuple[Image, Floats, Floats]]
 
 
@@ -160,6 +163,7 @@ class _Maker:
         self.constant = self._profile(first, fwhm_px, 0)
         every = max(1, len(stars) // VARYING_STARS)
         self.varying_stars = stars.take(np.arange(len(stars))[::every])
+        self.reach = min(config.half_px, max(LEAST_TABLE_PX, math.ceil(TABLE_FWHM * self.constant.fwhm)))
         self.fine = fitting_oversampling(self.constant.fwhm)
         self.coarse = fitting_oversampling(self.constant.fwhm, TABLE_NODES_PER_FWHM)
         self.starts: dict[int, tuple[Floats, PsfModel]] = {}
@@ -167,7 +171,7 @@ class _Maker:
 
     def _profile(self, stars: _Stars, start: Moffat | float, degree: int) -> Moffat:
         terms = self._terms(stars, degree)
-        return fit_moffat(stars.stamps, stars.shifts, stars.noise, self.gain, terms, start)
+        return fit_moffat(stars.stamps, stars.shifts, stars.noise, self.gain, terms, start)[0]
 
     def _start(self, degree: int) -> tuple[Floats, PsfModel]:
         """Return the profile as nodes of polynomial terms, and as a model; fitted once for a degree."""
@@ -198,7 +202,7 @@ class _Maker:
         First what all stars have more or less than the profile at a distance: in the wings every star's whole
         ring measures one number, where nodes of their own would be noise.
         """
-        n, s, t = table_rows(self.config.half_px), self.coarse, term_count(degree)
+        n, s, t = table_rows(self.reach), self.coarse, term_count(degree)
         start = np.zeros((t, s, s, n, n), np.float32)
         if before is not None:
             start[:] = before[:t]
@@ -207,9 +211,10 @@ class _Maker:
         self.excess = radial_excess(residual, fit)
         wings = self._model(self._with_excess(degree), degree)
         pixels = residual_pixels(wings, stars.stamps, terms, fit, level)
-        return fit_tables(
-            StarPixels(pixels, fit.weight, fit.flux, fit.shifts, terms), self._prior(t), start, self.config.steps
-        )
+        inner = slice(self.config.half_px - self.reach, self.config.half_px + self.reach + 1)
+        pixels, weight = (np.ascontiguousarray(a[:, inner, inner]) for a in (pixels, fit.weight))
+        known = StarPixels(pixels, weight, fit.flux, fit.shifts, terms)
+        return fit_tables(known, self._prior(t), start, self.config.steps)
 
     def _with_excess(self, degree: int) -> Floats:
         nodes = self._start(degree)[0].copy()
@@ -232,10 +237,10 @@ class _Maker:
         for all. The others are held close, or each corner of the image would have its own idea of the wings.
         """
         config = self.config
-        half, s, n = config.half_px, self.coarse, table_rows(config.half_px)
+        half, s = self.reach, self.coarse
         dx, dy = node_grid(half, s)
         light = self.constant.at(np.ones(1), dx, dy)
-        fade = np.clip((half + 1.0 - np.hypot(dx, dy)) / (0.2 * half), 0, 1) * s**2 / light.sum()
+        fade = np.clip((half + 0.5 - np.hypot(dx, dy)) / (0.3 * half), 0, 1) * s**2 / light.sum()
         first = (config.prior_share * light + config.prior_floor) * fade
         rest = config.varying_share * light * fade
         nodes = np.stack([first] + [rest] * (n_terms - 1)).astype(np.float32)
@@ -244,6 +249,6 @@ class _Maker:
     def model(self, coefficients: Image, degree: int) -> PsfModel:
         """Return the model, every term normalised and the PSF centred at any place."""
         half = self.config.half_px
-        matrix = spline_matrix(half, self.coarse, self.fine)
+        matrix = spline_matrix(self.reach, self.coarse, half, self.fine)
         nodes = self._with_excess(degree) + matrix @ in_order(coefficients).astype(np.float64) @ matrix.T
         return self._model(centred(nodes, half, self.fine, self.constant.fwhm * SIGMA_OF_FWHM), degree)

@@ -49,6 +49,9 @@ class PsfPhotometryConfig(Declaration):
     beyond_error: Annotated[float, Field(ge=0)] = Field(
         2.0, description="the same beyond the stamp, where no star is subtracted; share of its extrapolated PSF"
     )
+    wing_floor: Annotated[float, Field(ge=0)] = Field(
+        1e-5, description="least PSF, per pixel, that a saturated star has at the stamp's edge: scattered light"
+    )
     hidden_error: Annotated[float, Field(ge=0)] = Field(
         0.1, description="share by which the wings of a saturated star may be off: what is fainter is dropped"
     )

@@ -23,6 +23,7 @@ SHAPE, LOCAL = 4, 4
 SLOPE_RANGE = (1.3, 12.0)
 SLOPE_START = 3.0
 CLIPPED_FROM = 3  # step
+REACH_FWHM, LEAST_REACH = 3.0, 4.0  # of a guessed FWHM, and px: pixels further out say little of the shape
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Moffat:
 
 def fit_moffat(
     stamps: Image, shifts: Floats, noise: Floats, gain: float, terms: Floats, start: Moffat | float
-) -> Moffat:
+) -> tuple[Moffat, Floats]:
     """Fit one profile to stars, each with its own brightness, place and background.
 
     Parameters
@@ -73,12 +74,16 @@ def fit_moffat(
 
     Returns
     -------
-    Moffat
+    profile : Moffat
+    shifts : numpy.ndarray (N, 2), float64
+        Of the stars, as fitted.
     """
     n_terms = terms.shape[1]
     best = _start_vector(start, n_terms)
     shape = best
     middle = stamps.shape[1] // 2
+    width = start.fwhm if isinstance(start, Moffat) else start
+    reach = min(float(middle), max(LEAST_REACH, REACH_FWHM * width))
     core = slice(middle - 1, middle + 2)
     peaks = np.max(np.nan_to_num(stamps[:, core, core]), axis=(1, 2))
     local = np.column_stack([np.maximum(peaks, 1e-3), np.zeros(len(stamps)), shifts])
@@ -87,7 +92,8 @@ def fit_moffat(
     for number in range(ITERATIONS):
         trial = local.copy()
         at_stars = np.column_stack([terms @ shape[:-1].reshape(3, n_terms).T, np.full(len(stamps), shape[-1])])
-        now = _accumulate(stamps, noise, gain, at_stars, trial, number >= CLIPPED_FROM, normal, right)
+        is_clipped = number >= CLIPPED_FROM
+        now = _accumulate(stamps, noise, gain, reach, at_stars, trial, is_clipped, normal, right)
         # Clipping starts anew: costs before and after do not compare.
         if now > cost * (1 + 1e-9) and number != CLIPPED_FROM:
             damping *= 10
@@ -95,7 +101,7 @@ def fit_moffat(
             if damping > 1e6:
                 break
             continue
-        is_done = number > CLIPPED_FROM + 1 and cost - now < 1e-4 * cost
+        is_done = number > CLIPPED_FROM + 1 and cost - now < 1e-3 * cost
         best, cost, kept, local = shape, now, local, trial
         if is_done:
             break
@@ -103,7 +109,7 @@ def fit_moffat(
         matrix, side = _expanded(normal, right, terms)
         step = np.linalg.solve(matrix + damping * np.diag(np.diag(matrix)), side)
         shape = _inside(best, best + step, n_terms)
-    return Moffat(best[:-1].reshape(3, n_terms), float(best[-1]))
+    return Moffat(best[:-1].reshape(3, n_terms), float(best[-1])), local[:, 2:].copy()
 
 
 def _start_vector(start: Moffat | float, n_terms: int) -> Floats:
@@ -149,12 +155,13 @@ def _inside(old: Floats, new: Floats, n_terms: int) -> Floats:
 
 
 @njit(
-    "void(f4[:, ::1], f8, f8, f8[::1], f8[::1], b1, f8[:, ::1], f8[::1], f8[::1])", cache=True, nogil=True
+    "void(f4[:, ::1], f8, f8, f8, f8[::1], f8[::1], b1, f8[:, ::1], f8[::1], f8[::1])", cache=True, nogil=True
 )
 def _sum_star(
     stamp: Image,
     noise: float,
     gain: float,
+    reach: float,
     shape: Floats,
     own: Floats,
     is_clipped: bool,
@@ -173,7 +180,7 @@ def _sum_star(
         for j in range(n):
             value = stamp[i, j]
             dx, dy = j - middle - own[2], i - middle - own[3]
-            if not math.isfinite(value) or dx * dx + dy * dy > middle * middle:
+            if not math.isfinite(value) or dx * dx + dy * dy > reach * reach:
                 continue
             base = 1.0 + max(a * dx * dx + 2.0 * b * dx * dy + c * dy * dy, 0.0)
             log_base = math.log(base)
@@ -205,7 +212,7 @@ def _sum_star(
 
 
 @njit(
-    "f8(f4[:, :, ::1], f8[::1], f8, f8[:, ::1], f8[:, ::1], b1, f8[:, :, ::1], f8[:, ::1])",
+    "f8(f4[:, :, ::1], f8[::1], f8, f8, f8[:, ::1], f8[:, ::1], b1, f8[:, :, ::1], f8[:, ::1])",
     cache=True,
     nogil=True,
 )
@@ -213,6 +220,7 @@ def _accumulate(
     stamps: Image,
     noise: Floats,
     gain: float,
+    reach: float,
     shapes: Floats,
     local: Floats,
     is_clipped: bool,
@@ -227,7 +235,7 @@ def _accumulate(
     full, side = np.empty((LOCAL + SHAPE, LOCAL + SHAPE)), np.empty(LOCAL + SHAPE)
     for star in range(stamps.shape[0]):
         own = local[star]
-        _sum_star(stamps[star], noise[star], gain, shapes[star], own, is_clipped, full, side, cost)
+        _sum_star(stamps[star], noise[star], gain, reach, shapes[star], own, is_clipped, full, side, cost)
         corner = full[:LOCAL, :LOCAL].copy()
         mixed = np.linalg.solve(corner, full[:LOCAL, LOCAL:].copy())
         change = np.linalg.solve(corner, side[:LOCAL].copy())

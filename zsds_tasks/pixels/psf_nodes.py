@@ -27,9 +27,13 @@ def cubic_spline(t: Floats) -> Floats:
     return np.where(t < 1, near, far)
 
 
-def spline_matrix(half: int, nodes: int, wanted: int) -> Floats:
-    """Return the matrix that turns spline coefficients at `nodes` per pixel into values at `wanted` per pixel."""
-    of, at = node_offsets(half, nodes), node_offsets(half, wanted)
+def spline_matrix(of_half: int, nodes: int, half: int, wanted: int) -> Floats:
+    """Return the matrix that turns spline coefficients into values.
+
+    Coefficients at `nodes` per pixel of a table of half side `of_half`, zero outside; values at `wanted` per
+    pixel of one of half side `half`.
+    """
+    of, at = node_offsets(of_half, nodes), node_offsets(half, wanted)
     return cubic_spline((at[:, None] - of[None, :]) * nodes)
 
 

@@ -256,7 +256,10 @@ def _is_ripple(scene: Scene) -> Kept:
     for star, error, around in zip(stars, share, near, strict=True):
         rows = np.array(around, np.intp)
         distance = np.hypot(*(places[rows] - places[star]).T)
-        wing = scene.flux[star] * scene.wing(distance) * np.where(distance > half, config.beyond_error, error)
+        light = scene.wing(distance)
+        if scene.is_hidden[star]:
+            light = np.maximum(light, config.wing_floor * (half / np.maximum(distance, half)) ** 2)
+        wing = scene.flux[star] * light * np.where(distance > half, config.beyond_error, error)
         found[rows] |= (scene.flux[rows] * scene.wing(np.zeros(1)) < wing) & (rows != star)
     found[stars[scene.is_hidden[stars]]] = False
     return found

@@ -69,7 +69,9 @@ class Scene:
         self._cells = (-(-ny // CELL_PX), -(-nx // CELL_PX))
         i, j = np.mgrid[: self._cells[0], : self._cells[1]]
         middle = ((j.ravel() + 0.5) * CELL_PX, (i.ravel() + 0.5) * CELL_PX)
-        self.tables = self._mix(np.minimum(middle[0], nx - 1.0), np.minimum(middle[1], ny - 1.0))
+        self._used = len(middle[0])
+        self.tables = np.empty((self._used + config.exact_most, *model.tables.shape[1:]), np.float32)
+        self._mix(np.minimum(middle[0], nx - 1.0), np.minimum(middle[1], ny - 1.0), self.tables[: self._used])
         self.sources = np.empty((0, kernels.SOURCE_COLUMNS))
         self.plan = np.empty((0, kernels.PLAN_COLUMNS), np.int64)
         self.is_hidden = np.empty(0, np.bool_)
@@ -96,11 +98,9 @@ class Scene:
         """DN."""
         return self.sources[:, kernels.FLUX]
 
-    def _mix(self, x: Floats, y: Floats) -> Image:
-        out = np.empty((len(x), *self.model.tables.shape[1:]), np.float32)
+    def _mix(self, x: Floats, y: Floats, out: Image) -> None:
         ny, nx = self.model.shape
         _mix_many(self.model.tables, self.model.degree, (2 * x + 1) / nx - 1, (2 * y + 1) / ny - 1, out)
-        return out
 
     def add(self, peaks: Peaks, *, is_revealed: bool = False) -> NDArray[np.bool_]:
         """Add sources at peaks, with their guessed fluxes; return which peaks were taken.
@@ -150,10 +150,11 @@ class Scene:
         cell = np.clip([y // CELL_PX, x // CELL_PX], 0, np.array(self._cells)[:, None] - 1).astype(np.int64)
         plan[:, kernels.TABLE] = cell[0] * self._cells[1] + cell[1]
         snr = flux / (noise * math.sqrt(self.model.n_eff((self.model.shape[1] - 1) / 2, (self.model.shape[0] - 1) / 2)))
-        bright = np.argsort(-snr, kind="stable")[: config.exact_most]
+        bright = np.argsort(-snr, kind="stable")[: len(self.tables) - self._used]
         bright = bright[snr[bright] > config.exact_snr]
-        plan[bright, kernels.TABLE] = len(self.tables) + np.arange(len(bright))
-        self.tables = np.concatenate([self.tables, self._mix(x[bright], y[bright])])
+        first, self._used = self._used, self._used + len(bright)
+        plan[bright, kernels.TABLE] = np.arange(first, self._used)
+        self._mix(x[bright], y[bright], self.tables[first : self._used])
         fit = min(half, max(config.least_fit_px, round(config.fit_fwhm * self.model.fwhm)))
         plan[:, kernels.FIT] = fit
         usable = np.empty(len(sources))

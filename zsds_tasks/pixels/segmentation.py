@@ -32,7 +32,7 @@ class SegmentationConfig(Declaration):
     )
     prominence: Annotated[float, Field(ge=0)] = Field(
         0.5,
-        description="rise of a part's peak over the saddle, in units of the saddle, that does without contrast",
+        description="rise of a part's peak over the saddle, in saddles, that does without contrast",
     )
 
 
@@ -148,7 +148,7 @@ def segment(
         limit,
         noise.cell,
     )
-    order, first, _ = group_pixels(runs, parent, len(found), config.min_area)
+    order, first, _ = group_pixels(runs, parent, config.min_area)
     labels = np.zeros(image.shape, np.int32) if out is None else out
     labels.fill(0)
     # Of the filtered image; light and sky have the same filter.

@@ -1,10 +1,11 @@
 """Part connected pixels into sources: a flood from the brightest pixel down, compiled.
 
-Each peak starts a basin. Where two basins meet, the smaller one stays a source of its own if its peak is above the
-saddle by more than noise, and if either its light above the saddle is a fair share of its neighbour's or the peak
-is far higher than the saddle; otherwise it becomes part of the other. This is SExtractor's tree with as many
-thresholds as there are pixels, with the noise taken into account, and with the contrast measured against the
-neighbour met instead of the whole clump, which in a crowded field may be the whole image.
+Each peak starts a basin. Where two basins meet, the smaller one stays a source of its own if its peak is
+above the saddle by more than noise, and if either its light above the saddle is a fair share of its
+neighbour's or the peak is far higher than the saddle; otherwise it becomes part of the other. This is
+SExtractor's tree with as many thresholds as there are pixels, with the noise taken into account, and with
+the contrast measured against the neighbour met instead of the whole clump, which in a crowded field may be
+the whole image.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Matched filter, threshold and connected pixels in one scan of an image: compiled loops.
 
-Only as many filtered rows as the filter is high exist at a time. What is above the threshold is kept as a list of
-pixels in reading order and of runs along rows; runs that touch (also by a corner) are joined by a union-find.
+Only as many filtered rows as the filter is high exist at a time. What is above the threshold is kept as a
+list of pixels in reading order and of runs along rows; runs that touch (also by a corner) are joined by a
+union-find.
 """
 
 from __future__ import annotations
@@ -208,15 +209,13 @@ def scan_image(
     return pixels[:n].copy(), values[:n].copy(), runs[:m].copy(), parent[:m].copy()
 
 
-@njit("Tuple((i4[::1], i4[::1], i8))(i4[:, ::1], i4[::1], i8, i8)", cache=True, nogil=True)
-def group_pixels(runs: Indexes, parent: Indexes, n: int, least: int) -> tuple[Indexes, Indexes, int]:
+@njit("Tuple((i4[::1], i4[::1], i8))(i4[:, ::1], i4[::1], i8)", cache=True, nogil=True)
+def group_pixels(runs: Indexes, parent: Indexes, least: int) -> tuple[Indexes, Indexes, int]:
     """Return the pixels in order of their component, small components left out.
 
     Parameters
     ----------
     runs, parent : see `scan_image`
-    n : int
-        Pixels in the list.
     least : int
         Pixels a component must have.
 

@@ -202,12 +202,13 @@ _WCS_COMMENTS: Final = {
     "CUNIT": "unit of the axis",
     "RADESYS": "reference frame",
     "EQUINOX": "equinox of the frame",
+    "LONPOLE": "[deg] native longitude of the celestial pole",
     "CRVAL": "[deg] place of the reference pixel",
     "CRPIX": "[pixel] reference pixel",
     "CD": "[deg/pixel] matrix",
     "PV": "distortion (TPV)",
 }
-_WCS_NAME = re.compile(r"(CTYPE|CUNIT|CRVAL|CRPIX)[12]|(CD)[12]_[12]|(PV)[12]_[0-9]{1,2}|(RADESYS|EQUINOX)")
+_WCS_NAME = re.compile(r"(CTYPE|CUNIT|CRVAL|CRPIX)[12]|(CD)[12]_[12]|(PV)[12]_[0-9]{1,2}|(RADESYS|EQUINOX|LONPOLE)")
 
 
 def carried(raw: Mapping[str, Value | None]) -> dict[str, Value]:

@@ -107,6 +107,7 @@ class Wcs:
         """Return the FITS keywords; `from_header` and astropy read the same mapping back."""
         cards: dict[str, str | float] = {"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV"}
         cards |= {"CUNIT1": "deg", "CUNIT2": "deg", "RADESYS": "ICRS"}
+        cards |= {"LONPOLE": 180.0}  # at a pole readers take 0 where nothing is said
         cards |= {"CRVAL1": self.crval[0], "CRVAL2": self.crval[1]}
         cards |= {"CRPIX1": self.crpix[0], "CRPIX2": self.crpix[1]}
         cards |= {f"CD{i + 1}_{j + 1}": self.cd[i][j] for i in range(2) for j in range(2)}

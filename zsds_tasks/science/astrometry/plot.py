@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ BINS = 8  # along each side of the field of arrows
 MIN_BIN_STARS = 3
 SPACING = {"left": 0.07, "right": 0.98, "bottom": 0.05, "top": 0.92, "wspace": 0.18, "hspace": 0.18}
 SPAN = 4.0  # of the axes, in RMS
-DOTS = {"s": 3, "alpha": 0.4, "linewidths": 0, "color": "#1f5f99"}
+DOTS: dict[str, Any] = {"s": 3, "alpha": 0.4, "linewidths": 0, "color": "#1f5f99"}
 
 
 def residual_plot(

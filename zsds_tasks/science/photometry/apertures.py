@@ -1,4 +1,4 @@
-"""The aperture catalogue of one image: detection, deblending, light, place, shape, class (reference section 4.4)."""
+"""The aperture catalogue of one image: found, parted, measured, classed (reference section 4.4)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from zsds_tasks.pixels.aperture_extent import PointSpread, measure_extent, windo
 from zsds_tasks.pixels.aperture_profile import circle_profiles
 from zsds_tasks.pixels.background import Background
 from zsds_tasks.pixels.mesh import Image
-from zsds_tasks.pixels.segmentation import Indexes, Segmentation, SegmentationConfig, segment
+from zsds_tasks.pixels.segmentation import Segmentation, SegmentationConfig, segment
+from zsds_tasks.pixels.segmentation_scan import Indexes
 from zsds_tasks.products.masks import UNUSABLE, MaskBit
 from zsds_tasks.science.photometry.apertures_class import ClassConfig, star_probability
 from zsds_tasks.science.photometry.apertures_columns import COLUMNS
+from zsds_tasks.science.photometry.apertures_values import light_columns, place_columns, shape_columns
 from zsds_tasks.science.photometry.growth import (
-    MAG_OF_RATIO,
     GrowthConfig,
     GrowthCurve,
     growth_curve,
@@ -35,7 +36,7 @@ LIGHT_KEPT = (
     | MaskBit.SPILLAGE_GHOST.flag
     | MaskBit.HALO.flag
 )
-"""Unusable for science, but the pixel's light is the sky's: sources are found and measured there, and flagged."""
+"""Unusable for science, but with light of the sky: sources are found and measured there, and flagged."""
 NEIGHBOURS, PARTED, SATURATED, AT_EDGE, MASKED = 1, 2, 4, 8, 16
 """FLAGS, as in SExtractor."""
 
@@ -170,7 +171,7 @@ def measure_apertures(
     found = measure_sources(
         image, mask, replaced, segmentation, background.noise, gain, psf.fwhm, config.measure
     )
-    # On the wings of a bright star everything is above the threshold: what is not above the wings is no source.
+    # On the wings of a bright star everything is above the threshold: a source is above the wings too.
     limit = config.segmentation.threshold_sigma * found.noise
     stands_out = segmentation.height - np.maximum(found.source["local"], 0) > config.stand_out * limit
     segmentation, found = segmentation.keep(stands_out), found.keep(stands_out)
@@ -179,7 +180,7 @@ def measure_apertures(
     place = found.source["x"], found.source["y"]
     extent = measure_extent(windowed, *place, found.windows, found.noise, gain, config.star_class.psf_floor)
     growth = _growth(image, mask, replaced, segmentation, found, flags, extent, gain, psf, config.growth)
-    columns = _light(found, gain) | _shapes(found) | _places(found)
+    columns = light_columns(found, gain) | shape_columns(found) | place_columns(found)
     core = found.lost[:, 1] > config.lost_core * np.pi * found.radii[1] ** 2
     columns |= {
         "number": np.arange(1, len(segmentation) + 1),
@@ -194,72 +195,6 @@ def measure_apertures(
     }
     typed = {c.attribute: np.ascontiguousarray(columns[c.attribute], c.dtype) for c in COLUMNS}
     return ApertureCatalog(**typed, growth=growth, segmentation=segmentation)
-
-
-def _places(found: Measures) -> dict[str, NDArray[np.generic]]:
-    """FITS positions count from 1."""
-    return {
-        "xwin_image": found.source["x"] + 1,
-        "ywin_image": found.source["y"] + 1,
-        "errx2win_image": found.source["var_x"],
-        "erry2win_image": found.source["var_y"],
-        "errxywin_image": found.source["cov_xy"],
-        "x_image": found.iso["x"] + 1,
-        "y_image": found.iso["y"] + 1,
-    }
-
-
-def _light(found: Measures, gain: float) -> dict[str, NDArray[np.generic]]:
-    """Fluxes, their errors from the noise of sky and light, magnitudes."""
-    sky = found.noise**2
-    area = np.pi * found.radii**2
-    aper_error = np.sqrt(sky[:, None] * area + np.maximum(found.circles, 0) / gain)
-    auto = found.source["auto"]
-    auto_error = np.sqrt(sky * found.source["auto_area"] + np.maximum(auto, 0) / gain)
-    mag_aper, magerr_aper = _magnitudes(found.circles, aper_error)
-    mag_auto, magerr_auto = _magnitudes(auto, auto_error)
-    return {
-        "flux_aper": found.circles,
-        "fluxerr_aper": aper_error,
-        "mag_aper": mag_aper,
-        "magerr_aper": magerr_aper,
-        "lost_aper": found.lost,
-        "flux_auto": auto,
-        "fluxerr_auto": auto_error,
-        "mag_auto": mag_auto,
-        "magerr_auto": magerr_auto,
-        "kron_radius": found.source["kron"],
-        "flux_iso": found.iso["flux"],
-        "flux_max": found.iso["peak"],
-        "flux_radius": found.source["half_light"],
-    }
-
-
-def _magnitudes(flux: Floats, error: Floats) -> tuple[Floats, Floats]:
-    positive = np.where(flux > 0, flux, np.nan)
-    return -2.5 * np.log10(positive), MAG_OF_RATIO * error / positive
-
-
-def _shapes(found: Measures) -> dict[str, NDArray[np.generic]]:
-    a, b, _ = _axes(found.iso["xx"], found.iso["yy"], found.iso["xy"])
-    a_win, b_win, theta = _axes(found.source["xx"], found.source["yy"], found.source["xy"])
-    return {
-        "a_image": a,
-        "b_image": b,
-        "awin_image": a_win,
-        "bwin_image": b_win,
-        "thetawin_image": theta,
-        "elongation": a_win / b_win,
-        "fwhm_image": 2 * np.sqrt(np.log(2) * (a_win**2 + b_win**2)),
-    }
-
-
-def _axes(xx: Floats, yy: Floats, xy: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return axes (roots of the variances along them) and the angle, degrees in -90 to 90."""
-    middle, half = 0.5 * (xx + yy), np.hypot(0.5 * (xx - yy), xy)
-    least = 1e-6
-    angle = np.degrees(0.5 * np.arctan2(2 * xy, xx - yy))
-    return np.sqrt(np.maximum(middle + half, least)), np.sqrt(np.maximum(middle - half, least)), angle
 
 
 def _flags(

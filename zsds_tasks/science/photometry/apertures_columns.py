@@ -66,10 +66,10 @@ COLUMNS: Final[tuple[ApertureColumn, ...]] = (
     ApertureColumn("BWIN_IMAGE", "f4", "pix", "RMS along the minor axis, Gaussian window taken out"),
     ApertureColumn("THETAWIN_IMAGE", "f4", "deg", "Angle of the major axis from +x toward +y"),
     ApertureColumn("ELONGATION", "f4", "", "AWIN_IMAGE / BWIN_IMAGE"),
-    ApertureColumn("FWHM_IMAGE", "f4", "pix", "FWHM of a Gaussian of these axes: 2 sqrt(ln 2 (a^2 + b^2))"),
+    ApertureColumn("FWHM_IMAGE", "f4", "pix", "FWHM of such a Gaussian: 2 sqrt(ln 2 (a^2 + b^2))"),
     ApertureColumn("EXTENT", "f4", "", "Extent beyond the PSF: 0 a point, 1 a disc of 0.35 FWHM"),
     ApertureColumn("EXTENT_ERR", "f4", "", "1-sigma error of EXTENT"),
     ApertureColumn("CLASS_STAR", "f4", "", "Probability of a point source; NaN if it cannot be told"),
-    ApertureColumn("FLAGS", "i2", "", "1 neighbours, 2 deblended, 4 saturated, 8 at an edge, 16 masked pixels"),
+    ApertureColumn("FLAGS", "i2", "", "1 neighbours, 2 deblended, 4 saturated, 8 at edge, 16 masked pixels"),
     ApertureColumn("IMAFLAGS_ISO", "i4", "", "OR of the mask over the isophote"),
 )  # fmt: skip

@@ -201,7 +201,9 @@ def _is_single(tree: cKDTree, entry: Integers, mag: Floats, config: CalibratorCo
         return np.zeros(0, np.bool_)
     # Entries that lie at one place come in any order: each is told by its number, not by its rank.
     near = tree.query(tree.data[entry], k=NEIGHBOURS, distance_upper_bound=config.isolation_arcsec)[1]
-    padded = np.append(np.nan_to_num(10.0 ** (-0.4 * (mag - config.faint_mag))), 0.0)
+    # No light from entries without a magnitude: NaN, or a number far below zero in its place.
+    light = np.where(mag > 0, 10.0 ** (-0.4 * (np.clip(mag, 0, None) - config.faint_mag)), 0.0)
+    padded = np.append(light, 0.0)
     flux = padded[near]
     flux[near == entry[:, None]] = 0.0
     single: NDArray[np.bool_] = flux.sum(axis=1) <= config.max_neighbour_flux * padded[entry]

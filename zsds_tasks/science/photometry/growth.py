@@ -1,4 +1,4 @@
-"""From apertures to total light: the growth curve of bright isolated stars, or of the PSF where there are few.
+"""From apertures to total light: the growth curve of bright lone stars, or of the PSF where they are few.
 
 Total is the light on the PSF's stamp of 25 x 25 pixels, so that apertures and PSF photometry mean the same.
 """

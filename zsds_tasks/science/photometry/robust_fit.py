@@ -126,7 +126,8 @@ def fit_robustly(
             break
     belongs, likelihood = _membership(target - design @ coefficients, variance + excess, share, outlier_range)
     information = -2.0 * float(np.sum(np.log(likelihood))) + len(start) * float(np.log(len(target)))
-    return LinearFit(coefficients, np.linalg.inv(normal), belongs, float(np.sqrt(excess)), information)
+    covariance = np.asarray(np.linalg.inv(normal), np.float64)
+    return LinearFit(coefficients, covariance, belongs, float(np.sqrt(excess)), information)
 
 
 def _membership(
@@ -179,4 +180,5 @@ def _solve(design: Floats, target: Floats, weight: Floats, prior: Prior) -> tupl
     weighted = design.T * weight
     normal = weighted @ design
     normal.flat[:: len(normal) + 1] += prior.precision
-    return np.linalg.solve(normal, weighted @ target + prior.precision * prior.mean), normal
+    right = weighted @ target + prior.precision * prior.mean
+    return np.asarray(np.linalg.solve(normal, right), np.float64), normal

@@ -14,6 +14,7 @@ from zsds_tasks.pixels.histograms import cell_histograms
 from zsds_tasks.products.masks import UNUSABLE, MaskBit
 
 Floats = NDArray[np.float64]
+REFLECTIONS = MaskBit.GHOST.flag | MaskBit.HALO.flag | MaskBit.SPILLAGE_GHOST.flag
 PRIMARIES = 300  # brightest sources whose surroundings are searched for a second image
 NEIGHBOURS = 32  # nearest sources looked at around each
 REACH_PX = 25
@@ -36,6 +37,8 @@ class ScienceMetrics:
         Of the image: counts of stars are judged by it.
     airmass : float
     n_pixels : int
+    lost_fraction : float
+        Share of pixels that are unusable for more than a ghost or halo.
     calibration_age_d : float
         Of the oldest master frame used.
     nmatches : int
@@ -85,6 +88,7 @@ class ScienceMetrics:
     area_deg2: float = 0.0
     airmass: float | None = None
     n_pixels: int = 0
+    lost_fraction: float | None = None
     calibration_age_d: float | None = None
     nmatches: int | None = None
     magzprms: float | None = None
@@ -105,13 +109,20 @@ class MaskCensus:
 
     Parameters
     ----------
-    n_pixels, n_unusable : int
+    n_pixels, n_unusable, n_lost : int
+        All; with a bit of the unusable template; with one besides those of ghosts and halos.
     counts : dict from MaskBit to int
     """
 
     n_pixels: int
     n_unusable: int
+    n_lost: int
     counts: dict[MaskBit, int]
+
+    @property
+    def lost_fraction(self) -> float:
+        """Share of pixels that hold more than a reflection's extra light."""
+        return self.n_lost / self.n_pixels
 
     @property
     def masked_fraction(self) -> float:
@@ -133,6 +144,7 @@ def count_mask(mask: NDArray[np.uint16]) -> MaskCensus:
     return MaskCensus(
         n_pixels=mask.size,
         n_unusable=int(number[(values & UNUSABLE) != 0].sum()),
+        n_lost=int(number[(values & UNUSABLE & ~REFLECTIONS) != 0].sum()),
         counts={bit: int(number[(values & bit.flag) != 0].sum()) for bit in MaskBit},
     )
 

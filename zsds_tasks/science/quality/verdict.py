@@ -55,7 +55,9 @@ class VerdictConfig(Declaration):
     calibration_age_d: Positive = Field(7.0, description="of the oldest master frame, warn above")
     trail_elongation: Positive = Field(1.8, description="of the PSF, the telescope did not follow above")
     double_share: Positive = Field(0.3, description="of stars with a second image at the same offset")
-    fatal_masked_fraction: Positive = Field(0.5, description="of the pixels, unusable above")
+    fatal_lost_fraction: Positive = Field(
+        0.5, description="of the pixels, ghosts and halos apart: they leave the stars; unusable above"
+    )
     fatal_astrometric_rms_arcsec: Positive = Field(0.50, description="per axis, unusable above")
     fatal_noise_ratio: Positive = Field(5.0, description="noise over that expected, unusable above")
     fatal_fwhm_px: Positive = Field(15.0, description="of the PSF, unusable above")
@@ -165,7 +167,7 @@ def _fatal(m: ScienceMetrics, c: VerdictConfig) -> list[Condition]:
         (not m.n_sources, "no sources"),
         (m.n_astrometry is None, "no astrometric solution"),
         (m.zp30 is None or not np.isfinite(m.zp30), "no zero point"),
-        _over(m.masked_fraction, c.fatal_masked_fraction, "{:.0%} of the pixels are masked, over {:.0%}"),
+        _over(m.lost_fraction, c.fatal_lost_fraction, "{:.0%} of the pixels are lost, over {:.0%}"),
         _over(_rms(m), c.fatal_astrometric_rms_arcsec, "astrometric RMS {:.2f} arcsec, over {:g}"),
         _over(m.noise_ratio, c.fatal_noise_ratio, "noise is {:.1f} times that expected, over {:g}"),
         _over(m.fwhm, c.fatal_fwhm_px, "FWHM {:.1f} px, over {:g}"),

@@ -35,7 +35,11 @@ def measure_quality(chain: Chain) -> ScienceMetrics:
         "n_tracks": chain.n_tracks,
     }
     if census is not None:
-        facts |= {"masked_fraction": census.masked_fraction, "n_saturated": census.counts[MaskBit.SATURATED]}
+        facts |= {
+            "masked_fraction": census.masked_fraction,
+            "lost_fraction": census.lost_fraction,
+            "n_saturated": census.counts[MaskBit.SATURATED],
+        }
     if chain.background is not None:
         facts |= _of_background(chain.background, given.facts.gain, given.read_noise)
     facts |= _of_points(chain)
