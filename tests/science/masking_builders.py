@@ -59,8 +59,13 @@ def smooth_mesh(smooth: np.ndarray, cell: int = 64) -> Mesh:
     return Mesh(np.ascontiguousarray(smooth[np.ix_(y, x)]), cell, smooth.shape)
 
 
-def calibrate(q: ExposedQuadrant, raw: np.ndarray | None = None) -> Calibrated:
-    """Calibrate a channel with the planted bias, response and defects."""
+def calibrate(
+    q: ExposedQuadrant,
+    raw: np.ndarray | None = None,
+    masters: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+) -> Calibrated:
+    """Calibrate a channel with bias, response and static mask: those planted, or `masters`."""
+    bias, flat, static = (q.bias, q.response, static_mask(q)) if masters is None else masters
     detector = q.quadrant.detector
     facts = ReadoutFacts(detector.gain, detector.saturation, (detector.linearity.a, detector.linearity.b))
     image, mask = np.empty(q.raw.shape, np.float32), np.empty(q.raw.shape, np.uint16)
@@ -68,10 +73,10 @@ def calibrate(q: ExposedQuadrant, raw: np.ndarray | None = None) -> Calibrated:
         q.raw if raw is None else raw,
         fit_overscan(q.overscan, q.quadrant.amplifier.read_x, OverscanConfig()).level,
         facts,
-        bias=q.bias,
-        flat=q.response,
+        bias=bias,
+        flat=flat,
         smooth=smooth_mesh(q.smooth),
-        static_mask=static_mask(q),
+        static_mask=static,
         out_image=image,
         out_mask=mask,
         config=ReduceConfig(),

@@ -83,14 +83,14 @@ def test_positions_count_from_one_and_flags_say_what_is_wrong():
     }
     x, y = (np.array(p, float) for p in zip(*places.values(), strict=True))
     add_gaussians(image, x, y, np.full(5, 40000.0), PSF.sigma**2)
-    add_gaussians(image, [100.0, 106.0], [60.0, 61.0], [30000.0, 12000.0], PSF.sigma**2)
+    add_gaussians(image, [100.0, 105.0], [60.0, 61.0], [30000.0, 20000.0], PSF.sigma**2)
     mask[29:32, 69:72] = MaskBit.SATURATED.flag
     image[29:32, 69:72] = np.nan
     mask[80, 31] = MaskBit.DEAD.flag
     image[80, 31] = 0
     mask[85:95, 65:75] = MaskBit.HALO.flag
     catalog = measure(image, mask)
-    rows, found = rows_of(catalog, np.append(x, [100.0, 106.0]), np.append(y, [60.0, 61.0]))
+    rows, found = rows_of(catalog, np.append(x, [100.0, 105.0]), np.append(y, [60.0, 61.0]))
     assert found.all()
     assert len(catalog) == 7
     flags = catalog.flags[rows]

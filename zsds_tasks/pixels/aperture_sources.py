@@ -20,7 +20,7 @@ SOURCE_COLUMNS = (
     "x", "y", "var_x", "var_y", "cov_xy", "xx", "yy", "xy",
     "kron", "auto", "auto_area", "auto_neighbours", "auto_missing", "half_light", "local",
 )  # fmt: skip
-"""Of `measure_each`: 0-based px; px^2; px^2; radius in units of the isophotal ellipse; image unit; px^2; px; sky
+"""Of `measure_each`: 0-based px; px^2; px^2; radius in isophotal ellipses; image unit; px^2; px; sky
 beside the source, image unit."""
 HALF_OF_SIGMA = 1.1774100225154747
 """Half-light radius of a round Gaussian in units of its sigma."""

@@ -43,7 +43,10 @@ class Column(NamedTuple):
 
 
 def encode_table(
-    columns: Mapping[str, Column | tuple[NDArray[Any], str]], cards: Iterable[Card], *, name: str
+    columns: Mapping[str, Column | tuple[NDArray[Any], str] | tuple[NDArray[Any], str, str]],
+    cards: Iterable[Card],
+    *,
+    name: str,
 ) -> bytes:
     """Return a FITS file with one binary table in its first extension.
 

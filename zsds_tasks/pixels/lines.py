@@ -249,7 +249,7 @@ def _highest(sums: Image, counts: Image, width: int, least: np.float32) -> tuple
         for i in range(m):
             high = max(high, value[i])
         if high > best:
-            best, best_row, best_place = high, row, np.argmax(value)
+            best, best_row, best_place = high, row, int(np.argmax(value))
     return np.sqrt(best), best_row, best_place
 
 

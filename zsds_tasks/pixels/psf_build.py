@@ -50,6 +50,12 @@ class _Stars:
         """Return some of them."""
         return _Stars(*(getattr(self, f.name)[kept] for f in dataclasses.fields(self)))
 
+    def every(self, count: int) -> _Stars:
+        """Return about so many of them, at even steps through their order."""
+        kept = np.zeros(len(self), np.bool_)
+        kept[:: max(1, len(self) // count)] = True
+        return self.take(kept)
+
     def moved(self, shifts: Floats) -> _Stars:
         """Return them with other shifts."""
         return dataclasses.replace(self, shifts=shifts)
@@ -157,12 +163,8 @@ class _Maker:
         self, stars: _Stars, gain: float, fwhm_px: float, shape: tuple[int, int], config: PsfBuildConfig
     ) -> None:
         self.shape, self.config, self.gain = shape, config, gain
-        brightness = np.nanmax(stars.stamps, axis=(1, 2))
-        chosen = np.sort(np.argsort(-brightness, kind="stable")[:PROFILE_STARS])
-        first = stars.take(chosen)
-        self.constant = self._profile(first, fwhm_px, 0)
-        every = max(1, len(stars) // VARYING_STARS)
-        self.varying_stars = stars.take(np.arange(len(stars))[::every])
+        self.constant = self._profile(stars.every(PROFILE_STARS), fwhm_px, 0)
+        self.varying_stars = stars.every(VARYING_STARS)
         self.reach = min(config.half_px, max(LEAST_TABLE_PX, math.ceil(TABLE_FWHM * self.constant.fwhm)))
         self.fine = fitting_oversampling(self.constant.fwhm)
         self.coarse = fitting_oversampling(self.constant.fwhm, TABLE_NODES_PER_FWHM)

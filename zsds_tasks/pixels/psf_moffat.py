@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 ITERATIONS = 30
 MODEL_ERROR = 0.03  # what a Moffat profile is off by, of itself: keeps the brightest star from ruling the fit
 CLIP_SIGMA = 4.0
-CLIP_MODEL_ERROR = 0.1
+CLIP_MODEL_ERROR = 0.2
 SHAPE, LOCAL = 4, 4
 SLOPE_RANGE = (1.3, 12.0)
 SLOPE_START = 3.0
@@ -101,7 +101,7 @@ def fit_moffat(
             if damping > 1e6:
                 break
             continue
-        is_done = number > CLIPPED_FROM + 1 and cost - now < 1e-3 * cost
+        is_done = number > CLIPPED_FROM + 1 and cost - now < 1e-5 * cost
         best, cost, kept, local = shape, now, local, trial
         if is_done:
             break

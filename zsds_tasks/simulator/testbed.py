@@ -141,7 +141,9 @@ def expose_quadrant(
     recipe = Recipe(include, camera, seed, NIGHT, EXPOSURES, tuple(sorted(without)))
     stage = set_stage(recipe)
     instrument = stage.instrument
-    science = [e for e in stage.night.exposures if e.imgtypecode == "o" and e.filter.code == filtercode]
+    science = [
+        e for e in stage.night.exposures if e.imgtypecode == "o" and e.filter and e.filter.code == filtercode
+    ]
     exposure = _pointed(instrument, science[number], rcid, place)
     exposure = dataclasses.replace(
         exposure,

@@ -124,9 +124,16 @@ def reduce_quadrant(
     ValueError
         If shapes do not agree or are empty.
     """
-    arrays = {"bias": bias, "flat": flat, "static mask": static_mask, "image": out_image, "mask": out_mask}
-    shapes = {name: array.shape for name, array in arrays.items()}
-    for name, shape in (shapes | ({} if smooth is None else {"smooth": smooth.shape})).items():
+    shapes: dict[str, tuple[int, ...]] = {
+        "bias": bias.shape,
+        "flat": flat.shape,
+        "static mask": static_mask.shape,
+        "image": out_image.shape,
+        "mask": out_mask.shape,
+    }
+    if smooth is not None:
+        shapes["smooth"] = smooth.shape
+    for name, shape in shapes.items():
         if shape != raw.shape:
             raise ValueError(f"{name} of {shape} pixels for a readout of {raw.shape}")
     if raw.size == 0:
@@ -151,7 +158,8 @@ def reduce_quadrant(
         found,
     )
     least = facts.linearised(facts.saturation - float(level.max()))
-    return ReduceStats(*(int(n) for n in found), float(least / response.values.max()))
+    dead, saturated, no_number, unusable = (int(n) for n in found)
+    return ReduceStats(dead, saturated, no_number, unusable, float(least / response.values.max()))
 
 
 @njit(

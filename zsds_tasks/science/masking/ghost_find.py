@@ -17,6 +17,9 @@ NOISE_CLIP = 5.0
 BRIGHTEST = 3.0  # times the expected ghost: what is brighter is no ghost
 LEAST_COVERED = 0.4  # of a ring that must lie on usable bins
 ROBUST_STEPS = 20
+LEAST_FOR_TAILS = (
+    20  # ghosts that show the tails of their scatter: among fewer one false one would be the tail
+)
 RAYLEIGH_90 = 2.146  # distance within which nine of ten lie, over sigma per axis
 CAUCHY = 2.385  # 95 per cent efficient where errors are normal
 
@@ -220,7 +223,7 @@ def fit_geometry(
     off = np.abs(found - offset - factor * (2 * prior.axis - stars))
     is_outlier = off > 5 * np.sqrt(scatter**2 + sigma**2)
     n_places = len(np.unique(group[~is_outlier]))
-    if not is_outlier.all():
+    if np.count_nonzero(~is_outlier) >= LEAST_FOR_TAILS:
         # What distortion leaves has tails, which the median does not see and the mask has to cover.
         scatter = max(scatter, float(np.quantile(off[~is_outlier], 0.9)) / RAYLEIGH_90)
     return GeometryFit(offset, factor, covariance, float(scatter), n_places, is_outlier)

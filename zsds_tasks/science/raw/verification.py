@@ -18,7 +18,8 @@ from zsds_tasks.pixels.fits import (
     checksum_faults,
     scan,
 )
-from zsds_tasks.pixels.images import DecodeError, image_shape, read_image
+from zsds_tasks.pixels.images import image_shape, read_image
+from zsds_tasks.pixels.tile_table import DecodeError
 from zsds_tasks.science.raw import sanity
 from zsds_tasks.science.raw.contract import read_fields
 from zsds_tasks.science.raw.defects import DefectCode, Refusal

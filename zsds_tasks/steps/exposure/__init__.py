@@ -1,13 +1,9 @@
 """The hot path: raw channels of science exposures to calibrated images, catalogues, verdicts."""
 
+from zsds_tasks.steps.exposure.commit import commit_exposure
 from zsds_tasks.steps.exposure.configuration import ExposureConfig, load_exposure_config
 from zsds_tasks.steps.exposure.outcome import QuadrantOutcome
-from zsds_tasks.steps.exposure.run import (
-    ExposureSummary,
-    commit_exposure,
-    process_exposures,
-    process_waiting,
-)
+from zsds_tasks.steps.exposure.run import ExposureSummary, process_exposures, process_waiting
 from zsds_tasks.steps.exposure.work import ExposureWork, QuadrantWork, work_list
 
 __all__ = [

@@ -14,10 +14,10 @@ from zsds_tasks.science.astrometry import AstrometricSolution
 from zsds_tasks.science.masking.ghost_stamps import GhostStamp
 from zsds_tasks.science.photometry.apertures import ApertureCatalog
 from zsds_tasks.science.photometry.depth import Depth
-from zsds_tasks.science.photometry.zeropoint import ZeroPoint
+from zsds_tasks.science.photometry.psf_sources import PointSources
+from zsds_tasks.science.photometry.zeropoint_solution import ZeroPoint
 from zsds_tasks.science.quality.verdict import ScienceVerdict
 from zsds_tasks.steps.exposure.chain import Chain, known
-from zsds_tasks.steps.exposure.points import PointSources
 
 Floats = NDArray[np.float64]
 MAG_PER_RELATIVE_ERROR = 2.5 / np.log(10.0)

@@ -34,14 +34,16 @@ from zsds_tasks.science.masking.saturation import mask_saturation
 from zsds_tasks.science.masking.spikes import mask_spikes
 from zsds_tasks.science.masking.tracks import mask_tracks
 from zsds_tasks.science.photometry.apertures import ApertureCatalog, measure_apertures
+from zsds_tasks.science.photometry.calibrators import CatalogStars, MeasuredSources
 from zsds_tasks.science.photometry.depth import Depth, measure_depth
+from zsds_tasks.science.photometry.psf_sources import PointSources, box_flags, measure_point_sources
 from zsds_tasks.science.photometry.spatial import cell_middles
-from zsds_tasks.science.photometry.zeropoint import CatalogStars, MeasuredSources, ZeroPoint, calibrate
+from zsds_tasks.science.photometry.zeropoint import calibrate
+from zsds_tasks.science.photometry.zeropoint_solution import ZeroPoint
 from zsds_tasks.science.quality.verdict import ScienceVerdict, judge
 from zsds_tasks.steps.exposure.configuration import ExposureConfig
 from zsds_tasks.steps.exposure.given import Buffers, Catalogs, ChainInput
 from zsds_tasks.steps.exposure.measures import measure_quality
-from zsds_tasks.steps.exposure.points import PointSources, box_flags, measure_point_sources
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.uint16]
@@ -171,7 +173,13 @@ class Chain:
 
     def _point_sources(self) -> None:
         found = measure_point_sources(
-            self.image, self.mask, known(self.background).noise, self.given.facts.gain, self.config.psf
+            self.image,
+            self.mask,
+            known(self.background).noise,
+            self.given.facts.gain,
+            self.config.psf,
+            out=self.buffers.scratch,
+            subject=self.given.subject,
         )
         self.psf, self.points = found.psf, found
 
@@ -270,6 +278,7 @@ class Chain:
             self.given.facts.gain,
             known(self.psf),
             self.config.apertures,
+            labels=self.buffers.labels,
         )
         # Ghosts and halos have come since the first look.
         self.flags = box_flags(self.mask, known(self.points).x, known(self.points).y)

@@ -17,9 +17,9 @@ from zsds_tasks.science.masking.spikes import SpikeMaskConfig
 from zsds_tasks.science.masking.tracks import TrackConfig
 from zsds_tasks.science.photometry.apertures import ApertureConfig
 from zsds_tasks.science.photometry.depth import DepthConfig
-from zsds_tasks.science.photometry.zeropoint import ZeroPointConfig
+from zsds_tasks.science.photometry.psf_sources import PointSourcesConfig
+from zsds_tasks.science.photometry.zeropoint_config import ZeroPointConfig
 from zsds_tasks.science.quality.verdict import VerdictConfig
-from zsds_tasks.steps.exposure.points import PointSourcesConfig
 from zsds_tasks.steps.ghosts import GhostsConfig, load_ghosts_config
 
 STAGE = "exposure"

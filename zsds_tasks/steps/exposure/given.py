@@ -86,12 +86,15 @@ class ChainInput:
 
 @dataclass
 class Buffers:
-    """Image and mask of a worker, written over by every quadrant of one shape."""
+    """Image, mask and scratch of a worker, written over by every quadrant of one shape."""
 
     image: Image
     mask: Mask
+    scratch: Image
+    labels: NDArray[np.int32]
 
     @classmethod
     def of(cls, shape: tuple[int, int]) -> Buffers:
         """Return new ones."""
-        return cls(np.empty(shape, np.float32), np.empty(shape, np.uint16))
+        images = (np.empty(shape, kind) for kind in (np.float32, np.uint16, np.float32, np.int32))
+        return cls(*images)

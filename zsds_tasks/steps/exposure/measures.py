@@ -9,7 +9,7 @@ import numpy as np
 from zsds_tasks.pixels.background import Background
 from zsds_tasks.products.masks import MaskBit
 from zsds_tasks.science.astrometry import AstrometricSolution
-from zsds_tasks.science.photometry.zeropoint import ZeroPoint
+from zsds_tasks.science.photometry.zeropoint_solution import ZeroPoint
 from zsds_tasks.science.quality.science import ScienceMetrics, count_mask, double_share, expected_noise
 
 if TYPE_CHECKING:

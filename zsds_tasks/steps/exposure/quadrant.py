@@ -67,7 +67,8 @@ def process_quadrant(
         chain = Chain(given, _catalogs(settings, given, config), config, _buffers(given.raw.shape))
         chain.run()
         found = combine(chain)
-        products, path = {}, None
+        products: dict[str, str] = {}
+        path: str | None = None
         verdict = found.verdict
         if verdict.status and config.write_products:
             products, path = write_products(work, found, readout, settings, lakehouse)

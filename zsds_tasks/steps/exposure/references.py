@@ -67,7 +67,7 @@ def bright_stars(
 ) -> NDArray[np.float64]:
     """Return the bright stars around a place, however wide: a ghost lies far from its star.
 
-    A camera's field holds millions of catalogue rows and a handful of bright stars. Each pixel of the catalogue
+    A camera sees millions of catalogue rows and a handful of bright stars. Each pixel of the catalogue
     is searched once; what is found stays in ``<var>/cache/bright``.
 
     Parameters

@@ -9,19 +9,16 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-import pyarrow as pa
-
 from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.parallel import map_ordered
 from zsds_tasks.settings import Settings
 from zsds_tasks.steps.archiving import Progress
 from zsds_tasks.steps.calibration import build_masters
+from zsds_tasks.steps.exposure.commit import commit_exposure
 from zsds_tasks.steps.exposure.configuration import ExposureConfig, load_exposure_config
 from zsds_tasks.steps.exposure.outcome import QuadrantOutcome
 from zsds_tasks.steps.exposure.quadrant import process_quadrant
-from zsds_tasks.steps.exposure.work import IMAGES, ExposureWork, QuadrantWork, work_list
-
-SOURCES, QUALITY, GHOSTS = "sources", "image_quality", "ghost_stamps"
+from zsds_tasks.steps.exposure.work import ExposureWork, QuadrantWork, work_list
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +99,7 @@ def process_exposures(
     work = work_list(lakehouse, settings, config, now, night=night, expids=expids)
     totals = _Totals()
     for number, (exposure, outcomes) in enumerate(_processed(work, lakehouse, settings, config), start=1):
-        commit_exposure(lakehouse, exposure.expid, outcomes)
+        commit_exposure(lakehouse, exposure.expid, outcomes, config.verdict)
         totals.add(outcomes)
         if progress:
             progress("exposures", number, len(work))
@@ -127,24 +124,6 @@ def process_waiting(
     for night in sorted(nights):
         build_masters(lakehouse, settings, night, now)
     return process_exposures(lakehouse, settings, now, expids=expids, config=config)
-
-
-def commit_exposure(lakehouse: Lakehouse, expid: int, outcomes: Sequence[QuadrantOutcome]) -> None:
-    """Replace the rows of an exposure's channels, one commit per table; science_images last.
-
-    Killed in between, the channels have no row of their version in science_images and are done again.
-    """
-    where = {"expid": expid, "rcid": [outcome.image["rcid"] for outcome in outcomes]}
-    sources = [outcome.sources for outcome in outcomes if outcome.sources is not None]
-    table = lakehouse.table(SOURCES)
-    if sources or table.exists():
-        table.replace(pa.concat_tables(sources) if sources else [], where)
-    stamps = lakehouse.table(GHOSTS)
-    rows = [row for outcome in outcomes for row in outcome.ghost_stamps]
-    if rows or stamps.exists():
-        stamps.replace(rows, where)
-    lakehouse.table(QUALITY).replace([outcome.quality for outcome in outcomes], where)
-    lakehouse.table(IMAGES).replace([outcome.image for outcome in outcomes], where)
 
 
 def _processed(
