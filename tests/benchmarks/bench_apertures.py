@@ -3,9 +3,9 @@
     python tests/benchmarks/bench_apertures.py [seed ...]
 
 Full quadrants of the simulator (no cosmic rays, no satellites: those are masked before), flattened with the
-planted maps, so that truth is exact. All tools get the same image, noise map and bad pixels; ours also the true
-PSF. SExtractor runs as a program (user seconds, reading its files included), the libraries in this process
-(processor seconds, one thread). Medians over the seeds; ours after a warm-up call.
+planted maps, so that truth is exact. All tools get the same image, noise map and bad pixels; ours also the
+true PSF. SExtractor runs as a program (user seconds, reading its files included), the libraries in this
+process (processor seconds, one thread). Medians over the seeds; ours after a warm-up call.
 """
 # ruff: noqa: T201 - a benchmark prints its tables
 

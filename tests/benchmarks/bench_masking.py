@@ -2,13 +2,12 @@
 
     python tests/benchmarks/bench_masking.py [bits] [curve] [free] [seed ...]
 
-bits: full-size channels end to end, masters from simulated biases and flats, then bleeds, cosmic rays, tracks.
-curve: tracks drawn into those images, completeness by brightness of their profile over the noise.
-free: images without a track, how many false ones. All three by default. The peer astroscrappy is measured where
-it can be imported (a venv of its own: PYTHONPATH=.../site-packages).
+bits: full-size channels end to end: masters from simulated biases and flats, bleeds, cosmic rays, tracks.
+curve: tracks drawn into those images, completeness by the height of their profile over the noise.
+free: images without a track, how many false ones. All three by default. The peer astroscrappy is measured
+where it can be imported (a venv of its own: PYTHONPATH=.../site-packages).
 """
 
-import dataclasses
 import importlib
 import sys
 import time
@@ -24,32 +23,24 @@ from masking_builders import (  # noqa: E402 - as above
     Streak,
     along,
     calibrate,
+    draw_track,
     full_wells,
     grown,
+    masters_of,
     planted_counts,
+    random_chord,
     smooth_mesh,
     with_trails,
 )
 from scipy import ndimage  # noqa: E402 - as above
 
 from zsds_tasks.products.masks import UNUSABLE, MaskBit  # noqa: E402 - as above
-from zsds_tasks.science.calibration.badpixels import BadPixelConfig, flag_bad_pixels  # noqa: E402 - as above
-from zsds_tasks.science.calibration.masters import (  # noqa: E402 - as above
-    BiasConfig,
-    ChannelFacts,
-    FlatConfig,
-    Readout,
-    build_bias,
-    build_flat,
-)
 from zsds_tasks.science.calibration.overscan import OverscanConfig, fit_overscan  # noqa: E402 - as above
 from zsds_tasks.science.calibration.reduce import ReduceConfig, reduce_quadrant, uncertainty  # noqa: E402
 from zsds_tasks.science.masking.saturation import SaturationConfig, mask_saturation  # noqa: E402 - as above
 from zsds_tasks.science.masking.spikes import SpikeMaskConfig, mask_spikes  # noqa: E402 - as above
 from zsds_tasks.science.masking.tracks import TrackConfig, mask_tracks  # noqa: E402 - as above
 from zsds_tasks.settings import REPOSITORY  # noqa: E402 - as above
-from zsds_tasks.simulator.instrument import render  # noqa: E402 - as above
-from zsds_tasks.simulator.instrument.ccd_frame import expose_ccd  # noqa: E402 - as above
 from zsds_tasks.simulator.testbed import SKIES, expose_quadrant  # noqa: E402 - as above
 
 INCLUDE = REPOSITORY / "include"
@@ -67,36 +58,13 @@ def say(*cells):
 
 
 def clocked(function, times=1):
-    """Return the last result and the median of core seconds; each call is given what `prepare` makes."""
+    """Return the last result and the median of core seconds."""
     spent = []
     for _ in range(times):
         start = time.process_time()
         result = function()
         spent.append(time.process_time() - start)
     return result, float(np.median(spent))
-
-
-def masters_of(q, count=8):
-    """Bias, flat and static mask from biases and flats of the channel's night, as the pipeline builds them."""
-    detector, quadrant = q.quadrant.detector, q.quadrant
-    channel = ChannelFacts(
-        quadrant.amplifier.read_x,
-        detector.gain,
-        detector.saturation,
-        (detector.linearity.a, detector.linearity.b),
-    )
-    found = {"b": [], "f": []}
-    for exposure in q.stage.night.exposures:
-        kind = found.get(exposure.imgtypecode)
-        is_wanted = exposure.imgtypecode == "b" or exposure.filter == q.exposure.filter
-        if kind is None or len(kind) == count or not is_wanted:
-            continue
-        frame = expose_ccd(q.instrument, q.stage.night.scene(exposure, quadrant.ccdid), quadrant.ccdid)
-        of = quadrant.qid - 1
-        kind.append(Readout(str(exposure.expid), frame.images[of], frame.overscans[of], exposure.led or 0))
-    bias = build_bias(found["b"], channel, OverscanConfig(), BiasConfig())
-    flat = build_flat(found["f"], channel, bias.image, OverscanConfig(), FlatConfig())
-    return bias.image, flat.image, flag_bad_pixels(bias, [flat], BadPixelConfig())
 
 
 def run_chain(c):
@@ -173,9 +141,7 @@ def peer_spikes(q, c, counts, before, fwhm):
     common = {"inmask": (before & UNUSABLE) > 0, "gain": c.facts.gain, "psffwhm": fwhm, "sigclip": 6.0}
     common |= {"readnoise": q.quadrant.detector.read_noise, "satlevel": 5e4, "objlim": 5.0}
     for mode in ("median", "convolve"):
-        (marked, _), spent = clocked(
-            lambda mode=mode: astroscrappy.detect_cosmics(image, fsmode=mode, **common)
-        )
+        (marked, _), spent = clocked(lambda m=mode: astroscrappy.detect_cosmics(image, fsmode=m, **common))
         marked &= (before & UNUSABLE) == 0
         score_spikes(q, counts, before, marked, f"astroscrappy {mode}", f"; {spent:.2f} core-s")
 
@@ -209,7 +175,9 @@ def score_case(seed, sky, seeing):
     peer_spikes(q, c, counts, before, spikes.fwhm)
     marked = (c.mask & TRACK) > 0
     area = [along(c.image.shape, s.ends, spikes.fwhm) for s in streaks]
-    wide = [along(c.image.shape, s.ends, t.width / 2 + 1) for s, t in zip(streaks, tracks, strict=False)]
+    wide = [
+        along(c.image.shape, s.ends, t.width / 2 + 1) for s, t in zip(streaks[::-1], tracks, strict=False)
+    ]
     say(
         "track (bit 0)",
         ratio(np.count_nonzero(marked & (area[0] | area[1])), np.count_nonzero(area[0] | area[1])),
@@ -247,50 +215,13 @@ def clock_reduce(q, masters):
     return spent
 
 
-def draw(c, ends, peak, fwhm, width, rng):
-    """Draw a track with noise into a copy of an image; `peak` in sigmas, `width` its own FWHM in px."""
-    psf = render_core()
-    variance = (psf[1] * fwhm) ** 2 + (width / 2.3548) ** 2
-    per_px = peak * c.sigma / float((psf[0] / np.sqrt(2 * np.pi * variance)).sum())
-    layer = np.zeros_like(c.image)
-    tumbles = np.array([per_px, rng.choice([0.0, 0.0, 0.6]), rng.uniform(60, 2000)])
-    render.add_trail(layer, np.array(ends), psf[0], variance, tumbles, 0.02 * c.sigma)
-    noise = np.sqrt(layer / c.facts.gain) * rng.standard_normal(layer.shape, dtype=np.float32)
-    return dataclasses.replace(c, image=c.image + layer + noise, mask=c.mask.copy()), layer > 0.3 * c.sigma
-
-
-def render_core():
-    config = _psf_core()
-    return np.array(config.weights), np.sqrt(np.array(config.variances))
-
-
-def _psf_core():
-    from zsds_tasks.simulator.configuration import load_simulator
-
-    return load_simulator(INCLUDE).instrument.psf.core
-
-
-def random_chord(rng, shape):
-    """Ends of a line that has at least 500 px inside an image."""
-    ny, nx = shape
-    while True:
-        angle, offset = rng.uniform(0, np.pi), rng.uniform(-0.5, 0.5) * np.hypot(nx, ny)
-        a, b = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
-        ends = np.concatenate([[nx / 2, ny / 2] + offset * b + side * 2 * max(shape) * a for side in (-1, 1)])
-        t = np.linspace(0, 1, 4000)
-        x, y = ends[0] + t * (ends[2] - ends[0]), ends[1] + t * (ends[3] - ends[1])
-        inside = ((x > 0) & (y > 0) & (x < nx) & (y < ny)).mean() * 4 * max(shape)
-        if inside > 500:
-            return ends
-
-
 def score_curve(label, c, fwhm, seed):
     rng = np.random.default_rng(seed)
     for peak in PEAKS:
         found, masked, planted, over = 0, 0, 0, 0
         for _ in range(TRIALS):
             width = rng.choice([0.0, 2.0, 8.0])
-            one, area = draw(c, random_chord(rng, c.image.shape), peak, fwhm, width, rng)
+            one, area = draw_track(c, random_chord(rng, c.image.shape), peak, fwhm, width, rng)
             tracks = mask_tracks(one.image, one.mask, one.noise, fwhm, TrackConfig())
             marked = (one.mask & TRACK) > 0
             found += len(tracks) == 1

@@ -11,8 +11,20 @@ from scipy.ndimage import binary_dilation
 from zsds_tasks.pixels.background import BackgroundConfig, measure_background
 from zsds_tasks.pixels.mesh import Mesh, mesh_shape
 from zsds_tasks.products.masks import UNUSABLE, MaskBit
+from zsds_tasks.science.calibration.badpixels import BadPixelConfig, flag_bad_pixels
+from zsds_tasks.science.calibration.masters import (
+    BiasConfig,
+    ChannelFacts,
+    FlatConfig,
+    Readout,
+    build_bias,
+    build_flat,
+)
 from zsds_tasks.science.calibration.overscan import OverscanConfig, fit_overscan
 from zsds_tasks.science.calibration.reduce import ReadoutFacts, ReduceConfig, ReduceStats, reduce_quadrant
+from zsds_tasks.settings import REPOSITORY
+from zsds_tasks.simulator.configuration import load_simulator
+from zsds_tasks.simulator.instrument import render
 from zsds_tasks.simulator.instrument.ccd_frame import expose_ccd
 from zsds_tasks.simulator.instrument.optics import quadrant_origin
 from zsds_tasks.simulator.products import Trail
@@ -156,3 +168,56 @@ def along(shape: tuple[int, int], ends: tuple[float, float, float, float], half_
     y, x = np.mgrid[: shape[0], : shape[1]]
     t = (x - x0) * ux + (y - y0) * uy
     return (np.abs((y - y0) * ux - (x - x0) * uy) <= half_width) & (t >= 0) & (t <= length)
+
+
+def draw_track(
+    c: Calibrated, ends: np.ndarray, peak: float, fwhm: float, width: float, rng: np.random.Generator
+) -> tuple[Calibrated, np.ndarray]:
+    """Draw a track with noise into a copy of an image; `peak` in sigmas, `width` its own FWHM in px."""
+    core = load_simulator(REPOSITORY / "include").instrument.psf.core
+    weight = np.array(core.weights)
+    variance = np.array(core.variances) * fwhm**2 + (width / 2.3548) ** 2
+    per_px = peak * c.sigma / float((weight / np.sqrt(2 * np.pi * variance)).sum())
+    layer = np.zeros_like(c.image)
+    tumbles = np.array([per_px, rng.choice([0.0, 0.0, 0.6]), rng.uniform(60, 2000)])
+    render.add_trail(layer, np.array(ends), weight, variance, tumbles, 0.02 * c.sigma)
+    noise = np.sqrt(layer / c.facts.gain) * rng.standard_normal(layer.shape, dtype=np.float32)
+    return dataclasses.replace(c, image=c.image + layer + noise, mask=c.mask.copy()), layer > 0.3 * c.sigma
+
+
+def random_chord(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Ends of a line that has at least 500 px inside an image."""
+    ny, nx = shape
+    while True:
+        angle, offset = rng.uniform(0, np.pi), rng.uniform(-0.5, 0.5) * np.hypot(nx, ny)
+        a, b = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+        middle = np.array([nx / 2, ny / 2]) + offset * b
+        ends = np.concatenate([middle + side * 2 * max(shape) * a for side in (-1, 1)])
+        t = np.linspace(0, 1, 4000)
+        x, y = ends[0] + t * (ends[2] - ends[0]), ends[1] + t * (ends[3] - ends[1])
+        inside = ((x > 0) & (y > 0) & (x < nx) & (y < ny)).mean() * 4 * max(shape)
+        if inside > 500:
+            return ends
+
+
+def masters_of(q: ExposedQuadrant, count: int = 8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bias, flat and static mask from biases and flats of the channel's night, as the pipeline builds them."""
+    detector, quadrant = q.quadrant.detector, q.quadrant
+    channel = ChannelFacts(
+        quadrant.amplifier.read_x,
+        detector.gain,
+        detector.saturation,
+        (detector.linearity.a, detector.linearity.b),
+    )
+    found = {"b": [], "f": []}
+    for exposure in q.stage.night.exposures:
+        kind = found.get(exposure.imgtypecode)
+        is_wanted = exposure.imgtypecode == "b" or exposure.filter == q.exposure.filter
+        if kind is None or len(kind) == count or not is_wanted:
+            continue
+        frame = expose_ccd(q.instrument, q.stage.night.scene(exposure, quadrant.ccdid), quadrant.ccdid)
+        of = quadrant.qid - 1
+        kind.append(Readout(str(exposure.expid), frame.images[of], frame.overscans[of], exposure.led or 0))
+    bias = build_bias(found["b"], channel, OverscanConfig(), BiasConfig())
+    flat = build_flat(found["f"], channel, bias.image, OverscanConfig(), FlatConfig())
+    return bias.image, flat.image, flag_bad_pixels(bias, [flat], BadPixelConfig())

@@ -38,7 +38,8 @@ class PeaksConfig(Declaration):
         50.0, description="least significance of a peak whose middle is unusable: a saturated star"
     )
     guess_fwhm_px: Annotated[float, Field(gt=0)] = Field(
-        2.5, description="FWHM of the filter that finds stars for the seeing, px; returned where none is found"
+        2.5,
+        description="FWHM of the filter that finds stars for the seeing, px; returned where none is found",
     )
     star_sigma: Annotated[float, Field(gt=0)] = Field(30.0, description="least significance of such a star")
     star_count: Annotated[int, Field(ge=5)] = Field(300, description="brightest isolated stars measured")
@@ -246,8 +247,8 @@ def _measure_sigmas(image: Image, mask: Mask, bits: int, x: Floats, y: Floats, o
         out[star] = np.nan
         is_good = True
         for _ in range(12):
-            reach = int(math.ceil(3.0 * math.sqrt(variance)))
-            i0, j0 = int(round(cy)), int(round(cx))
+            reach = math.ceil(3.0 * math.sqrt(variance))
+            i0, j0 = round(cy), round(cx)
             if i0 < reach or j0 < reach or i0 >= ny - reach or j0 >= nx - reach:
                 is_good = False
                 break

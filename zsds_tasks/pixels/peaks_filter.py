@@ -154,7 +154,11 @@ def _vertex(before: float, middle: float, after: float) -> float:
     return 0.0 if bend >= 0.0 else min(max(0.5 * (before - after) / bend, -0.5), 0.5)
 
 
-@njit("i8(f4[:, ::1], i8, i8, f4, f4[:, ::1], f8, i8[:, ::1], u1[:, ::1], f8[:, ::1], i8)", cache=True, nogil=True)
+@njit(
+    "i8(f4[:, ::1], i8, i8, f4, f4[:, ::1], f8, i8[:, ::1], u1[:, ::1], f8[:, ::1], i8)",
+    cache=True,
+    nogil=True,
+)
 def _row_peaks(
     filtered: Image,
     row: int,

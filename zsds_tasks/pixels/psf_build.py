@@ -16,7 +16,8 @@ from zsds_tasks.pixels.psf_model import SIGMA_OF_FWHM, PsfModel, fitting_oversam
 from zsds_tasks.pixels.psf_moffat import Moffat, fit_moffat
 from zsds_tasks.pixels.psf_nodes import centred, node_grid, profile_nodes, spline_matrix
 from zsds_tasks.pixels.psf_splines import MAX_TERMS, by_phase, in_order, table_rows, terms_at
-from zsds_tasks.pixels.psf_star_fit import StarFit, common_level, fit_stars, radial_excess, residual_pixels
+from zsds_tasks.pixels.psf_star_fit import StarFit, fit_stars
+from zsds_tasks.pixels.psf_star_rest import common_level, radial_excess, residual_pixels
 from zsds_tasks.pixels.psf_stars import PsfBuildConfig, TooFewStarsError, choose_stars, cut_stamps
 from zsds_tasks.pixels.psf_table import StarPixels, fit_tables
 
@@ -194,7 +195,9 @@ class _Maker:
 
     def level(self, stars: _Stars, fit: StarFit, model: PsfModel) -> float:
         """Return the background left under the stars, DN per pixel."""
-        return common_level(residual_pixels(model, stars.stamps, self._terms(stars, model.degree), fit, 0.0), fit)
+        return common_level(
+            residual_pixels(model, stars.stamps, self._terms(stars, model.degree), fit, 0.0), fit
+        )
 
     def coefficients(
         self, stars: _Stars, fit: StarFit, degree: int, level: float, before: Image | None

@@ -14,7 +14,9 @@ class PsfPhotometryConfig(Declaration):
 
     fit_fwhm: Annotated[float, Field(gt=0)] = Field(1.25, description="radius of the fit, in FWHM")
     least_fit_px: Annotated[int, Field(ge=1)] = Field(3, description="radius of the fit at least, px")
-    link_fwhm: Annotated[float, Field(gt=0)] = Field(1.2, description="closer sources are fitted together, FWHM")
+    link_fwhm: Annotated[float, Field(gt=0)] = Field(
+        1.2, description="closer sources are fitted together, FWHM"
+    )
     group_size: Annotated[int, Field(ge=1, le=40)] = Field(8, description="sources fitted together at most")
     first_sweeps: Annotated[int, Field(ge=1)] = Field(3, description="turns over all groups")
     second_sweeps: Annotated[int, Field(ge=1)] = Field(3, description="turns after new sources were found")
@@ -33,7 +35,9 @@ class PsfPhotometryConfig(Declaration):
     exact_snr: Annotated[float, Field(gt=0)] = Field(
         100.0, description="brighter sources get the PSF of their own place, others that of a cell of 128 px"
     )
-    exact_most: Annotated[int, Field(ge=0)] = Field(2000, description="sources with a PSF of their own, at most")
+    exact_most: Annotated[int, Field(ge=0)] = Field(
+        2000, description="sources with a PSF of their own, at most"
+    )
     model_error: Annotated[float, Field(ge=0)] = Field(
         0.03, description="share of the model's light that is noise for detection on the residual image"
     )
@@ -47,11 +51,20 @@ class PsfPhotometryConfig(Declaration):
         0.15, description="the same: wide means an excess variance above this share of the PSF's"
     )
     beyond_error: Annotated[float, Field(ge=0)] = Field(
-        2.0, description="the same beyond the stamp, where no star is subtracted; share of its extrapolated PSF"
+        2.0,
+        description="the same beyond the stamp, where no star is subtracted; share of its extrapolated PSF",
     )
     wing_floor: Annotated[float, Field(ge=0)] = Field(
-        1e-5, description="least PSF, per pixel, that a saturated star has at the stamp's edge: scattered light"
+        1e-5,
+        description="least PSF, per pixel, that a saturated star has at the stamp's edge: scattered light",
     )
     hidden_error: Annotated[float, Field(ge=0)] = Field(
         0.1, description="share by which the wings of a saturated star may be off: what is fainter is dropped"
+    )
+    flux_error_share: Annotated[float, Field(ge=0)] = Field(
+        0.0012,
+        description="error of the PSF itself, as a share of the flux; added to flux errors in quadrature",
+    )
+    position_error_px: Annotated[float, Field(ge=0)] = Field(
+        0.001, description="the same of positions, per axis, px"
     )

@@ -78,38 +78,74 @@ def fit_moffat(
     shifts : numpy.ndarray (N, 2), float64
         Of the stars, as fitted.
     """
-    n_terms = terms.shape[1]
-    best = _start_vector(start, n_terms)
-    shape = best
+    n, n_terms = len(stamps), terms.shape[1]
     middle = stamps.shape[1] // 2
     width = start.fwhm if isinstance(start, Moffat) else start
     reach = min(float(middle), max(LEAST_REACH, REACH_FWHM * width))
     core = slice(middle - 1, middle + 2)
     peaks = np.max(np.nan_to_num(stamps[:, core, core]), axis=(1, 2))
-    local = np.column_stack([np.maximum(peaks, 1e-3), np.zeros(len(stamps)), shifts])
-    kept, cost, damping = local, np.inf, 1e-3
-    normal, right = np.empty((len(stamps), SHAPE, SHAPE)), np.empty((len(stamps), SHAPE))
+    shape, local = (
+        _start_vector(start, n_terms),
+        np.column_stack([np.maximum(peaks, 1e-3), np.zeros(n), shifts]),
+    )
+    equations = _Equations(*(np.empty((n, *size)) for size in ((4, 4), (4,), (4, 4), (4,))))
+    cost, damping, kept = np.inf, 1e-3, (shape, local, equations)
     for number in range(ITERATIONS):
-        trial = local.copy()
-        at_stars = np.column_stack([terms @ shape[:-1].reshape(3, n_terms).T, np.full(len(stamps), shape[-1])])
+        trial = equations.like()
         is_clipped = number >= CLIPPED_FROM
-        now = _accumulate(stamps, noise, gain, reach, at_stars, trial, is_clipped, normal, right)
-        # Clipping starts anew: costs before and after do not compare.
-        if now > cost * (1 + 1e-9) and number != CLIPPED_FROM:
-            damping *= 10
-            shape, local = (best + shape) / 2, kept
-            if damping > 1e6:
+        now = _accumulate(stamps, noise, gain, reach, _at(shape, terms), local, is_clipped, *trial.parts)
+        # When clipping starts, costs before and after do not compare.
+        if now <= cost or number == CLIPPED_FROM:
+            is_done = number > CLIPPED_FROM + 1 and cost - now < 1e-4 * cost
+            cost, kept, damping = now, (shape, local, trial), max(damping / 10, 1e-6)
+            if is_done:
                 break
-            continue
-        is_done = number > CLIPPED_FROM + 1 and cost - now < 1e-5 * cost
-        best, cost, kept, local = shape, now, local, trial
-        if is_done:
-            break
-        damping = max(damping / 10, 1e-6)
-        matrix, side = _expanded(normal, right, terms)
-        step = np.linalg.solve(matrix + damping * np.diag(np.diag(matrix)), side)
-        shape = _inside(best, best + step, n_terms)
-    return Moffat(best[:-1].reshape(3, n_terms), float(best[-1])), local[:, 2:].copy()
+        else:
+            damping *= 10
+            if damping > 1e4:
+                break
+        shape, local = _stepped(*kept, terms, damping)
+    shape, local, _ = kept
+    return Moffat(shape[:-1].reshape(3, n_terms), float(shape[-1])), local[:, 2:].copy()
+
+
+@dataclass(frozen=True)
+class _Equations:
+    """Normal equations of every star's shape (own parameters eliminated), and how these follow a step of it."""
+
+    normal: Floats
+    right: Floats
+    mixed: Floats
+    change: Floats
+
+    @property
+    def parts(self) -> tuple[Floats, Floats, Floats, Floats]:
+        return self.normal, self.right, self.mixed, self.change
+
+    def like(self) -> _Equations:
+        return _Equations(*(np.empty_like(part) for part in self.parts))
+
+
+def _at(shape: Floats, terms: Floats) -> Floats:
+    """Return a, b, c and beta (N, 4) at each star."""
+    polynomials = shape[:-1].reshape(3, terms.shape[1])
+    return np.column_stack([terms @ polynomials.T, np.full(len(terms), shape[-1])])
+
+
+def _stepped(
+    shape: Floats, local: Floats, equations: _Equations, terms: Floats, damping: float
+) -> tuple[Floats, Floats]:
+    """Return shape and stars' own parameters after a damped Gauss-Newton step of both."""
+    matrix, side = _expanded(equations.normal, equations.right, terms)
+    step = np.linalg.solve(matrix + damping * np.diag(np.diag(matrix)), side)
+    new = _inside(shape, shape + step, terms.shape[1])
+    at_stars = _at(new, terms) - _at(shape, terms)
+    own = equations.change - np.einsum("npq,nq->np", equations.mixed, at_stars)
+    own[:, 2:] = np.clip(own[:, 2:], -0.3, 0.3)
+    moved = local + own
+    moved[:, 0] = np.maximum(moved[:, 0], np.maximum(0.3 * local[:, 0], 1e-3))
+    moved[:, 2:] = np.clip(moved[:, 2:], -1.5, 1.5)
+    return new, moved
 
 
 def _start_vector(start: Moffat | float, n_terms: int) -> Floats:
@@ -212,7 +248,8 @@ def _sum_star(
 
 
 @njit(
-    "f8(f4[:, :, ::1], f8[::1], f8, f8, f8[:, ::1], f8[:, ::1], b1, f8[:, :, ::1], f8[:, ::1])",
+    "f8(f4[:, :, ::1], f8[::1], f8, f8, f8[:, ::1], f8[:, ::1], b1, f8[:, :, ::1], f8[:, ::1], f8[:, :, ::1], "
+    "f8[:, ::1])",
     cache=True,
     nogil=True,
 )
@@ -226,29 +263,24 @@ def _accumulate(
     is_clipped: bool,
     normal: Floats,
     right: Floats,
+    mixed: Floats,
+    change: Floats,
 ) -> float:
-    """Write each star's normal equations of its shape, its own parameters eliminated; step these in place.
-
-    Returns the robust mean of squared residuals over their variance.
-    """
+    """Write each star's equations, see `_Equations`; return the mean of clipped squared residuals in sigma."""
     cost = np.zeros(2)
     full, side = np.empty((LOCAL + SHAPE, LOCAL + SHAPE)), np.empty(LOCAL + SHAPE)
     for star in range(stamps.shape[0]):
         own = local[star]
         _sum_star(stamps[star], noise[star], gain, reach, shapes[star], own, is_clipped, full, side, cost)
         corner = full[:LOCAL, :LOCAL].copy()
-        mixed = np.linalg.solve(corner, full[:LOCAL, LOCAL:].copy())
-        change = np.linalg.solve(corner, side[:LOCAL].copy())
+        mixed[star] = np.linalg.solve(corner, full[:LOCAL, LOCAL:].copy())
+        change[star] = np.linalg.solve(corner, side[:LOCAL].copy())
         for p in range(SHAPE):
             right[star, p] = side[LOCAL + p]
             for k in range(LOCAL):
-                right[star, p] -= full[LOCAL + p, k] * change[k]
+                right[star, p] -= full[LOCAL + p, k] * change[star, k]
             for q in range(SHAPE):
                 normal[star, p, q] = full[LOCAL + p, LOCAL + q]
                 for k in range(LOCAL):
-                    normal[star, p, q] -= full[LOCAL + p, k] * mixed[k, q]
-        own[0] = max(own[0] + change[0], 1e-3)
-        own[1] += change[1]
-        own[2] = min(max(own[2] + min(max(change[2], -0.3), 0.3), -1.5), 1.5)
-        own[3] = min(max(own[3] + min(max(change[3], -0.3), 0.3), -1.5), 1.5)
+                    normal[star, p, q] -= full[LOCAL + p, k] * mixed[star, k, q]
     return cost[0] / max(cost[1], 1.0)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from zsds_tasks.pixels import psf_draw as columns
 from zsds_tasks.pixels import psf_fit_kernels as kernels
 from zsds_tasks.pixels.mesh import Mesh
 from zsds_tasks.pixels.peaks import Peaks, PeaksConfig, detect_peaks
@@ -247,7 +248,7 @@ def _is_ripple(scene: Scene) -> Kept:
     config, half = scene.config, scene.model.half
     found = np.zeros(len(scene), np.bool_)
     places = np.column_stack([scene.x, scene.y])
-    is_bright = scene.flux * scene.wing(np.array([half])) > RIPPLE_NOISE * scene.sources[:, kernels.NOISE]
+    is_bright = scene.flux * scene.wing(np.array([half])) > RIPPLE_NOISE * scene.sources[:, columns.NOISE]
     stars = np.flatnonzero(scene.is_hidden | is_bright)
     if len(stars) == 0:
         return found
@@ -268,16 +269,19 @@ def _is_ripple(scene: Scene) -> Kept:
 def _sources(scene: Scene, results: Floats) -> PsfSources:
     order = np.lexsort((scene.x, scene.y))
     errors = results[order]
+    x_error, y_error = (
+        np.hypot(errors[:, k], scene.config.position_error_px) for k in (kernels.X_ERROR, kernels.Y_ERROR)
+    )
+    flux_error = np.hypot(errors[:, kernels.FLUX_ERROR], scene.config.flux_error_share * scene.flux[order])
     # Wings alone depend on the PSF far out, which no star measures well: chi tells how badly.
-    scale = np.where(scene.is_hidden[order], np.maximum(errors[:, kernels.CHI], 1.0), 1.0)[:, None]
-    errors[:, [kernels.X_ERROR, kernels.Y_ERROR, kernels.FLUX_ERROR]] *= scale
+    scale = np.where(scene.is_hidden[order], np.maximum(errors[:, kernels.CHI], 1.0), 1.0)
     return PsfSources(
         x=scene.x[order],
         y=scene.y[order],
         flux=scene.flux[order],
-        x_error=errors[:, kernels.X_ERROR].copy(),
-        y_error=errors[:, kernels.Y_ERROR].copy(),
-        flux_error=errors[:, kernels.FLUX_ERROR].copy(),
+        x_error=x_error * scale,
+        y_error=y_error * scale,
+        flux_error=flux_error * scale,
         chi=errors[:, kernels.CHI].copy(),
         sharp=errors[:, kernels.SHARP].copy(),
         n_pixels=errors[:, kernels.PIXELS].astype(np.int32),

@@ -9,17 +9,24 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from zsds_tasks.pixels import psf_fit_kernels as kernels
+from zsds_tasks.pixels import psf_draw as columns
 from zsds_tasks.pixels.mesh import Mesh
 from zsds_tasks.pixels.peaks import Peaks
 from zsds_tasks.pixels.psf_config import PsfPhotometryConfig
-from zsds_tasks.pixels.psf_groups import Groups, group_sources
+from zsds_tasks.pixels.psf_draw import draw_sources
+from zsds_tasks.pixels.psf_fit_kernels import judge, sweep
+from zsds_tasks.pixels.psf_groups import group_sources
 from zsds_tasks.pixels.psf_model import PsfModel
-from zsds_tasks.pixels.psf_splines import MAX_TERMS, mix_tables, terms_at
+from zsds_tasks.pixels.psf_scene_kernels import (
+    blank_unusable,
+    grow_patches,
+    mix_places,
+    own_stamps,
+    usable_shares,
+)
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.uint16]
@@ -29,8 +36,6 @@ CELL_PX = 128
 """Sources that are not bright share the PSF of the middle of their cell."""
 LEAST_USABLE = 0.6
 """Of the disc of a fit; a source with less is fitted on as much of its wings as the PSF holds."""
-GROWN_MOST = 100_000
-"""Pixels of one patch of unusable ones that are looked at."""
 
 
 class Scene:
@@ -64,7 +69,7 @@ class Scene:
     ) -> None:
         self.image, self.noise, self.gain, self.model, self.config = image, noise, gain, model, config
         self.residual = np.empty_like(image) if out is None else out
-        _blank(image, mask, bits, self.residual)
+        blank_unusable(image, mask, bits, self.residual)
         ny, nx = image.shape
         self._cells = (-(-ny // CELL_PX), -(-nx // CELL_PX))
         i, j = np.mgrid[: self._cells[0], : self._cells[1]]
@@ -72,8 +77,8 @@ class Scene:
         self._used = len(middle[0])
         self.tables = np.empty((self._used + config.exact_most, *model.tables.shape[1:]), np.float32)
         self._mix(np.minimum(middle[0], nx - 1.0), np.minimum(middle[1], ny - 1.0), self.tables[: self._used])
-        self.sources = np.empty((0, kernels.SOURCE_COLUMNS))
-        self.plan = np.empty((0, kernels.PLAN_COLUMNS), np.int64)
+        self.sources = np.empty((0, columns.SOURCE_COLUMNS))
+        self.plan = np.empty((0, columns.PLAN_COLUMNS), np.int64)
         self.is_hidden = np.empty(0, np.bool_)
         self.is_revealed = np.empty(0, np.bool_)
         self.groups = group_sources(np.empty(0), np.empty(0), 1.0, 1)
@@ -86,21 +91,21 @@ class Scene:
     @property
     def x(self) -> Floats:
         """Columns, 0-based px."""
-        return self.sources[:, kernels.X]
+        return self.sources[:, columns.X]
 
     @property
     def y(self) -> Floats:
         """Rows, 0-based px."""
-        return self.sources[:, kernels.Y]
+        return self.sources[:, columns.Y]
 
     @property
     def flux(self) -> Floats:
         """DN."""
-        return self.sources[:, kernels.FLUX]
+        return self.sources[:, columns.FLUX]
 
     def _mix(self, x: Floats, y: Floats, out: Image) -> None:
         ny, nx = self.model.shape
-        _mix_many(self.model.tables, self.model.degree, (2 * x + 1) / nx - 1, (2 * y + 1) / ny - 1, out)
+        mix_places(self.model.tables, self.model.degree, (2 * x + 1) / nx - 1, (2 * y + 1) / ny - 1, out)
 
     def add(self, peaks: Peaks, *, is_revealed: bool = False) -> NDArray[np.bool_]:
         """Add sources at peaks, with their guessed fluxes; return which peaks were taken.
@@ -109,30 +114,30 @@ class Scene:
         that place: what touches such a patch of unusable pixels becomes unusable, and peaks on it are left out.
         """
         hidden = peaks.is_hidden
-        _grow_patches(self.residual, np.rint(peaks.x[hidden]), np.rint(peaks.y[hidden]))
+        grow_patches(self.residual, np.rint(peaks.x[hidden]), np.rint(peaks.y[hidden]))
         column = np.clip(np.rint(peaks.x).astype(np.intp), 0, self.residual.shape[1] - 1)
         row = np.clip(np.rint(peaks.y).astype(np.intp), 0, self.residual.shape[0] - 1)
         taken = hidden | np.isfinite(self.residual[row, column])
         peaks = peaks.take(taken)
-        fresh = np.zeros((len(peaks), kernels.SOURCE_COLUMNS))
-        fresh[:, kernels.X] = fresh[:, kernels.X_START] = peaks.x
-        fresh[:, kernels.Y] = fresh[:, kernels.Y_START] = peaks.y
-        fresh[:, kernels.FLUX] = peaks.flux
-        fresh[:, kernels.NOISE] = self.noise.at(peaks.x, peaks.y)
+        fresh = np.zeros((len(peaks), columns.SOURCE_COLUMNS))
+        fresh[:, columns.X] = fresh[:, columns.X_START] = peaks.x
+        fresh[:, columns.Y] = fresh[:, columns.Y_START] = peaks.y
+        fresh[:, columns.FLUX] = peaks.flux
+        fresh[:, columns.NOISE] = self.noise.at(peaks.x, peaks.y)
         rows = np.arange(len(self), len(self) + len(peaks))
         plan = self._planned(fresh, peaks.is_hidden)
         self.sources = np.ascontiguousarray(np.concatenate([self.sources, fresh]))
         self.plan = np.ascontiguousarray(np.concatenate([self.plan, plan]))
         self.is_hidden = np.concatenate([self.is_hidden, peaks.is_hidden])
         self.is_revealed = np.concatenate([self.is_revealed, np.full(len(peaks), is_revealed)])
-        kernels.draw_sources(self.residual, self.sources, self.plan, self.tables, rows, -1.0)
+        draw_sources(self.residual, self.sources, self.plan, self.tables, rows, -1.0)
         self._regroup()
         return taken
 
     def drop(self, kept: NDArray[np.bool_]) -> None:
         """Keep some sources; the light of the others returns to the residual image."""
         gone = np.flatnonzero(~kept)
-        kernels.draw_sources(self.residual, self.sources, self.plan, self.tables, gone, 1.0)
+        draw_sources(self.residual, self.sources, self.plan, self.tables, gone, 1.0)
         self.sources, self.plan = self.sources[kept], self.plan[kept]
         self.is_hidden, self.is_revealed = self.is_hidden[kept], self.is_revealed[kept]
         self._regroup()
@@ -144,31 +149,33 @@ class Scene:
     def _planned(self, sources: Floats, is_hidden: NDArray[np.bool_]) -> Rows:
         """Decide for new sources which PSF they get, where they are fitted and how far drawn; see `PLAN_COLUMNS`."""
         config, half = self.config, self.model.half
-        plan = np.empty((len(sources), kernels.PLAN_COLUMNS), np.int64)
-        x, y, flux = (sources[:, k].copy() for k in (kernels.X, kernels.Y, kernels.FLUX))
-        noise = np.maximum(sources[:, kernels.NOISE], 1e-6)
+        plan = np.empty((len(sources), columns.PLAN_COLUMNS), np.int64)
+        x, y, flux = (sources[:, k].copy() for k in (columns.X, columns.Y, columns.FLUX))
+        noise = np.maximum(sources[:, columns.NOISE], 1e-6)
         cell = np.clip([y // CELL_PX, x // CELL_PX], 0, np.array(self._cells)[:, None] - 1).astype(np.int64)
-        plan[:, kernels.TABLE] = cell[0] * self._cells[1] + cell[1]
-        snr = flux / (noise * math.sqrt(self.model.n_eff((self.model.shape[1] - 1) / 2, (self.model.shape[0] - 1) / 2)))
+        plan[:, columns.TABLE] = cell[0] * self._cells[1] + cell[1]
+        snr = flux / (
+            noise * math.sqrt(self.model.n_eff((self.model.shape[1] - 1) / 2, (self.model.shape[0] - 1) / 2))
+        )
         bright = np.argsort(-snr, kind="stable")[: len(self.tables) - self._used]
         bright = bright[snr[bright] > config.exact_snr]
         first, self._used = self._used, self._used + len(bright)
-        plan[bright, kernels.TABLE] = np.arange(first, self._used)
+        plan[bright, columns.TABLE] = np.arange(first, self._used)
         self._mix(x[bright], y[bright], self.tables[first : self._used])
         fit = min(half, max(config.least_fit_px, round(config.fit_fwhm * self.model.fwhm)))
-        plan[:, kernels.FIT] = fit
+        plan[:, columns.FIT] = fit
         usable = np.empty(len(sources))
-        _usable_share(self.residual, x, y, fit, usable)
-        plan[(usable < LEAST_USABLE) | is_hidden, kernels.FIT] = half
+        usable_shares(self.residual, x, y, fit, usable)
+        plan[(usable < LEAST_USABLE) | is_hidden, columns.FIT] = half
         limit = config.drawn_share * noise / np.maximum(flux, 1e-3)
         reach = len(self._profile) - np.searchsorted(self._profile[::-1], limit, side="right")
-        plan[:, kernels.DRAW] = np.clip(reach, plan[:, kernels.FIT], half)
+        plan[:, columns.DRAW] = np.clip(reach, plan[:, columns.FIT], half)
         return plan
 
     def sweep(self, groups: Rows) -> None:
         """Step the sources of some groups once."""
         roam = self.config.roam_fwhm * self.model.fwhm
-        kernels.sweep(
+        sweep(
             self.image,
             self.residual,
             self.sources,
@@ -191,13 +198,13 @@ class Scene:
 
     def _restless(self, groups: Rows) -> Rows:
         """Return those of some groups whose last step was not small."""
-        step = self.sources[self.groups.member, kernels.STEP]
+        step = self.sources[self.groups.member, columns.STEP]
         largest = np.maximum.reduceat(step, self.groups.start[:-1]) if len(step) else step
         return groups[largest[groups] > self.config.settled_sigma]
 
     def judge(self, groups: Rows, results: Floats) -> None:
-        """Write errors and qualities of the sources of some groups; see `psf_fit_kernels.judge`."""
-        kernels.judge(
+        """Write errors and qualities of the sources of some groups; see `psf_fit_columns.judge`."""
+        judge(
             self.image,
             self.residual,
             self.sources,
@@ -219,7 +226,9 @@ class Scene:
         if len(x) == 0 or len(self) == 0:
             return np.empty(0, np.int64)
         reach = 2.0 * max(self.config.least_fit_px, self.config.fit_fwhm * self.model.fwhm)
-        near = cKDTree(np.column_stack([x, y])).query(np.column_stack([self.x, self.y]), distance_upper_bound=reach)
+        near = cKDTree(np.column_stack([x, y])).query(
+            np.column_stack([self.x, self.y]), distance_upper_bound=reach
+        )
         return np.unique(self.groups.of_sources()[np.isfinite(near[0])])
 
     def wing(self, distance: Floats) -> Floats:
@@ -232,7 +241,7 @@ class Scene:
         """Return the pixels (N, n, n) of some sources without the others; NaN where unusable."""
         n = 2 * self.model.half + 1
         out = np.empty((len(rows), n, n), np.float32)
-        _own_stamps(self.residual, self.sources, self.plan, self.tables, rows, out)
+        own_stamps(self.residual, self.sources, self.plan, self.tables, rows, out)
         return out
 
 
@@ -243,96 +252,3 @@ def _radial_profile(model: PsfModel) -> Floats:
     radius = np.hypot(offsets[:, None], offsets[None, :]).ravel()
     largest = np.array([stamp.ravel()[radius >= r].max() for r in range(model.half + 1)], np.float64)
     return np.maximum(largest, 0.0)
-
-
-@njit("void(f4[:, ::1], u2[:, ::1], i8, f4[:, ::1])", cache=True, nogil=True)
-def _blank(image: Image, mask: Mask, bits: int, out: Image) -> None:
-    """Copy an image, unusable pixels as NaN."""
-    wanted = np.uint16(bits)
-    for i in range(image.shape[0]):
-        for j in range(image.shape[1]):
-            is_bad = ((mask[i, j] & wanted) != 0) | (not math.isfinite(image[i, j]))
-            out[i, j] = np.float32(np.nan) if is_bad else image[i, j]
-
-
-@njit("void(f4[:, ::1], f8[::1], f8[::1])", cache=True, nogil=True)
-def _grow_patches(image: Image, x: Floats, y: Floats) -> None:
-    """Make the pixels that touch the patches of NaN under some places NaN too."""
-    ny, nx = image.shape
-    patch = np.empty((GROWN_MOST, 2), np.int64)
-    seen = {-1}
-    for k in range(len(x)):
-        row, column = int(y[k]), int(x[k])
-        if row < 0 or column < 0 or row >= ny or column >= nx or image[row, column] == image[row, column]:
-            continue
-        if row * nx + column in seen:
-            continue
-        seen.add(row * nx + column)
-        patch[0, 0], patch[0, 1] = row, column
-        n, done = 1, 0
-        while done < n:
-            row, column = patch[done]
-            done += 1
-            for i in range(max(0, row - 1), min(ny, row + 2)):
-                for j in range(max(0, column - 1), min(nx, column + 2)):
-                    is_bad = image[i, j] != image[i, j]
-                    if is_bad and n < GROWN_MOST and i * nx + j not in seen:
-                        seen.add(i * nx + j)
-                        patch[n, 0], patch[n, 1] = i, j
-                        n += 1
-        for m in range(n):
-            row, column = patch[m]
-            for i in range(max(0, row - 1), min(ny, row + 2)):
-                for j in range(max(0, column - 1), min(nx, column + 2)):
-                    if i * nx + j not in seen:
-                        image[i, j] = np.nan
-
-
-@njit("void(f4[:, :, :, :, ::1], i8, f8[::1], f8[::1], f4[:, :, :, :, ::1])", cache=True, nogil=True)
-def _mix_many(tables: Image, degree: int, u: Floats, v: Floats, out: Image) -> None:
-    terms = np.zeros(MAX_TERMS)
-    half = (tables.shape[3] - 5) // 2
-    for k in range(len(u)):
-        terms_at(u[k], v[k], degree, terms)
-        mix_tables(tables, terms, half, out[k])
-
-
-@njit("void(f4[:, ::1], f8[::1], f8[::1], i8, f8[::1])", cache=True, nogil=True)
-def _usable_share(residual: Image, x: Floats, y: Floats, reach: int, out: Floats) -> None:
-    """Write the share of a disc around each place that is usable, of what lies inside the image."""
-    ny, nx = residual.shape
-    for k in range(len(x)):
-        row, column = int(round(y[k])), int(round(x[k]))
-        inside = usable = 0
-        for i in range(max(0, row - reach), min(ny, row + reach + 1)):
-            for j in range(max(0, column - reach), min(nx, column + reach + 1)):
-                if (i - row) ** 2 + (j - column) ** 2 <= reach * reach:
-                    inside += 1
-                    usable += residual[i, j] == residual[i, j]
-        out[k] = usable / max(inside, 1)
-
-
-@njit(
-    "void(f4[:, ::1], f8[:, ::1], i8[:, ::1], f4[:, :, :, :, ::1], i8[::1], f4[:, :, ::1])",
-    cache=True,
-    nogil=True,
-)
-def _own_stamps(residual: Image, sources: Floats, plan: Rows, tables: Image, rows: Rows, out: Image) -> None:
-    ny, nx = residual.shape
-    n = out.shape[1]
-    half = n // 2
-    light = np.empty((1, n, n), np.float32)
-    one, shifted, own = np.zeros(1, np.int64), np.empty((1, kernels.SOURCE_COLUMNS)), np.empty((1, 3), np.int64)
-    for k in range(len(rows)):
-        shifted[0], own[0] = sources[rows[k]], plan[rows[k]]
-        row, column = int(round(shifted[0, 1])) - half, int(round(shifted[0, 0])) - half
-        shifted[0, 0] -= column
-        shifted[0, 1] -= row
-        light[:] = 0.0
-        kernels.draw_sources(light[0], shifted, own, tables, one, 1.0)
-        for i in range(n):
-            for j in range(n):
-                if 0 <= row + i < ny and 0 <= column + j < nx:
-                    out[k, i, j] = light[0, i, j] + residual[row + i, column + j]
-                else:
-                    out[k, i, j] = np.nan

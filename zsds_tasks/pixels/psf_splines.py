@@ -112,7 +112,7 @@ def spline_taps(shift: float, s: int, place: NDArray[np.int64], weight: Image) -
         For the value, its first and second derivative with the star's position, per px.
     """
     position = -shift * s
-    node = int(math.floor(position))
+    node = math.floor(position)
     t = position - node
     u = 1.0 - t
     weight[0, 0] = u * u * u / 6.0
@@ -130,13 +130,26 @@ def spline_taps(shift: float, s: int, place: NDArray[np.int64], weight: Image) -
     weight[2, 3] = s * s * t
     for k in range(4):
         at = node + k - 1
-        row = int(math.floor(at / s))
+        row = math.floor(at / s)
         place[k, 0], place[k, 1] = at - row * s, row
 
 
-@njit("void(f4[:, :, :, ::1], f8, f8, i8, i8, i8, i8, f4[:, ::1], f4[:, :, ::1])", cache=True, nogil=True, fastmath=True)
+@njit(
+    "void(f4[:, :, :, ::1], f8, f8, i8, i8, i8, i8, f4[:, ::1], f4[:, :, ::1])",
+    cache=True,
+    nogil=True,
+    fastmath=True,
+)
 def sample_table(
-    mixed: Image, dx: float, dy: float, reach: int, size: int, order_x: int, order_y: int, out: Image, work: Image
+    mixed: Image,
+    dx: float,
+    dy: float,
+    reach: int,
+    size: int,
+    order_x: int,
+    order_y: int,
+    out: Image,
+    work: Image,
 ) -> None:
     """Sample a mixed table, or a derivative of it with the star's position, at the pixels of a stamp.
 
@@ -176,7 +189,10 @@ def sample_table(
             a2 = mixed[place_y[2, 0], q, base + i + place_y[2, 1], left : left + columns]
             a3 = mixed[place_y[3, 0], q, base + i + place_y[3, 1], left : left + columns]
             w0, w1, w2, w3 = (
-                weight_y[order_y, 0], weight_y[order_y, 1], weight_y[order_y, 2], weight_y[order_y, 3],
+                weight_y[order_y, 0],
+                weight_y[order_y, 1],
+                weight_y[order_y, 2],
+                weight_y[order_y, 3],
             )
             for j in range(columns):
                 line[j] = w0 * a0[j] + w1 * a1[j] + w2 * a2[j] + w3 * a3[j]

@@ -21,7 +21,6 @@ CLIP_MODEL_ERROR = 0.05
 WEIGHT_MODEL_ERROR = 0.01
 """Share of the star's light added to the noise of a pixel, so that a few bright stars do not rule a PSF."""
 CORE_FWHM = 1.25
-RING_SHARE = 0.75  # of the stamp's half side
 
 
 @dataclass(frozen=True)
@@ -106,9 +105,21 @@ def _flatten(stamp: Image, level: float, value: Image, good: Image) -> None:
             good[i * n + j] = np.float32(1.0) if inside else np.float32(0.0)
 
 
-@njit("void(f4[::1], f4[::1], f4[::1], f8[::1], f8, f8, f4[::1], f4[::1])", cache=True, nogil=True, fastmath=True)
+@njit(
+    "void(f4[::1], f4[::1], f4[::1], f8[::1], f8, f8, f4[::1], f4[::1])",
+    cache=True,
+    nogil=True,
+    fastmath=True,
+)
 def _weigh(
-    value: Image, good: Image, light: Image, found: Floats, noise: float, gain: float, weight: Image, rest: Image
+    value: Image,
+    good: Image,
+    light: Image,
+    found: Floats,
+    noise: float,
+    gain: float,
+    weight: Image,
+    rest: Image,
 ) -> None:
     """Write residuals and inverse variances, 0 where unusable or too far off."""
     flux = np.float32(found[0])
@@ -170,7 +181,9 @@ def _sum_normal(
 
 
 @njit("void(f4[::1], f4[::1], f4[::1], f4[::1], f4[::1], f8, f8[::1])", cache=True, nogil=True)
-def _judge(weight: Image, rest: Image, light: Image, xx: Image, yy: Image, core: float, found: Floats) -> None:
+def _judge(
+    weight: Image, rest: Image, light: Image, xx: Image, yy: Image, core: float, found: Floats
+) -> None:
     """Write chi and sharp from the residuals in the core."""
     n = round(math.sqrt(weight.size))
     half, flux = n // 2, found[0]
@@ -216,7 +229,11 @@ def _fit(
     half = n // 2
     terms, guess = np.zeros(MAX_TERMS), np.empty(2, np.float32)
     mixed, work = np.empty((s, s, m, m), np.float32), np.empty((s, n, n + 2 * MARGIN), np.float32)
-    square, by_x, by_y = np.empty((n, n), np.float32), np.empty((n, n), np.float32), np.empty((n, n), np.float32)
+    square, by_x, by_y = (
+        np.empty((n, n), np.float32),
+        np.empty((n, n), np.float32),
+        np.empty((n, n), np.float32),
+    )
     light, px, py = square.reshape(n * n), by_x.reshape(n * n), by_y.reshape(n * n)
     value, good, rest = np.empty(n * n, np.float32), np.empty(n * n, np.float32), np.empty(n * n, np.float32)
     normal, right = np.empty((3, 3)), np.empty(3)
@@ -243,94 +260,3 @@ def _fit(
         sample_table(mixed, own[1], own[2], half, half, 2, 0, by_x, work)
         sample_table(mixed, own[1], own[2], half, half, 0, 2, by_y, work)
         _judge(weight, rest, light, px, py, core, own)
-
-
-def residual_pixels(model: PsfModel, stamps: Image, terms: Floats, fit: StarFit, level: float) -> Image:
-    """Return stars' pixels without level and without `model` at the fitted fluxes and places; 0 if unused.
-
-    Parameters
-    ----------
-    model : PsfModel
-        Any; not necessarily that of the fit.
-    stamps : numpy.ndarray (N, n, n), float32
-    terms : numpy.ndarray (N, T), float64
-        Polynomial terms at the stars.
-    fit : StarFit
-    level : float
-        DN per pixel.
-    """
-    out = np.zeros_like(stamps)
-    _subtract(model.tables, stamps, terms, fit.flux, level, fit.shifts, fit.weight, out)
-    return out
-
-
-@njit(
-    "void(f4[:, :, :, :, ::1], f4[:, :, ::1], f8[:, ::1], f8[::1], f8, f8[:, ::1], f4[:, :, ::1], "
-    "f4[:, :, ::1])",
-    cache=True,
-    nogil=True,
-)
-def _subtract(
-    tables: Image,
-    stamps: Image,
-    terms: Floats,
-    flux: Floats,
-    level: float,
-    shifts: Floats,
-    weight: Image,
-    out: Image,
-) -> None:
-    s, m, n = tables.shape[1], tables.shape[3], stamps.shape[1]
-    mixed, work = np.empty((s, s, m, m), np.float32), np.empty((s, n, n + 2 * MARGIN), np.float32)
-    light = np.empty((n, n), np.float32)
-    for star in range(stamps.shape[0]):
-        mix_tables(tables, terms[star], n // 2, mixed)
-        sample_table(mixed, shifts[star, 0], shifts[star, 1], n // 2, n // 2, 0, 0, light, work)
-        for i in range(n):
-            for j in range(n):
-                if weight[star, i, j] > 0.0:
-                    out[star, i, j] = stamps[star, i, j] - level - flux[star] * light[i, j]
-
-
-def common_level(residual: Image, fit: StarFit) -> float:
-    """Return the background that all stars share, DN per pixel: from the outskirts of the fainter ones.
-
-    Parameters
-    ----------
-    residual : numpy.ndarray (N, n, n), float32
-        Of `residual_pixels` under the model of the fit, level 0.
-    fit : StarFit
-    """
-    faint = fit.flux <= np.median(fit.flux)
-    half = residual.shape[1] // 2
-    offsets = np.arange(-half, half + 1)
-    ring = np.hypot(offsets[:, None], offsets[None, :]) > RING_SHARE * half
-    used = (fit.weight[faint] > 0) & ring
-    counts = used.sum(axis=(1, 2))
-    sums = np.sum(residual[faint], axis=(1, 2), where=used, dtype=np.float64)
-    means = sums[counts > 0] / counts[counts > 0]
-    return float(np.median(means)) if len(means) else 0.0
-
-
-def radial_excess(residual: Image, fit: StarFit) -> Floats:
-    """Return what stars have beyond a model at whole distances from their middles, per unit of flux.
-
-    Parameters
-    ----------
-    residual : numpy.ndarray (N, n, n), float32
-    fit : StarFit
-
-    Returns
-    -------
-    numpy.ndarray (half + 2), float64
-        At 0, 1, ... px; each is the weighted mean of the pixels half a pixel around.
-    """
-    half = residual.shape[1] // 2
-    offsets = np.arange(-half, half + 1.0)
-    dx = offsets[None, None, :] - fit.shifts[:, 0, None, None]
-    dy = offsets[None, :, None] - fit.shifts[:, 1, None, None]
-    bins = np.minimum(np.rint(np.hypot(dx, dy)).astype(np.intp), half + 1).ravel()
-    weighted = fit.weight * fit.flux[:, None, None]
-    above = np.bincount(bins, (weighted * residual).ravel(), minlength=half + 2)
-    below = np.bincount(bins, (weighted * fit.flux[:, None, None]).ravel(), minlength=half + 2)
-    return np.asarray(above / np.maximum(below, 1e-30))

@@ -45,7 +45,8 @@ class PsfBuildConfig(Declaration):
     )
     prior_floor: Annotated[float, Field(gt=0)] = Field(1e-5, description="the same, as a share of its peak")
     varying_share: Annotated[float, Field(gt=0)] = Field(
-        0.03, description="expected deviation from the first profile's change over the image, as a share of it"
+        0.03,
+        description="expected deviation from the first profile's change over the image, as a share of it",
     )
 
     def degree_for(self, n_stars: int) -> int:
@@ -86,9 +87,7 @@ def choose_stars(
     """
     half, needed = config.half_px, config.least_stars[0]
     core = math.ceil(fwhm_px)
-    rows = candidate_stars(
-        image, mask, bits, peaks, half=half, core=core, least_sigma=config.least_sigma
-    )
+    rows = candidate_stars(image, mask, bits, peaks, half=half, core=core, least_sigma=config.least_sigma)
     if len(rows) < needed:
         raise TooFewStarsError(len(peaks), len(rows), len(rows), needed)
     # In a crowded image the brightest have the least relative light around them.

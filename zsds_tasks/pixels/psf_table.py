@@ -96,10 +96,10 @@ def _dot(a: Image, b: Image) -> float:
     return float(np.sum(a * b, dtype=np.float64))
 
 
-@njit("void(f4[:, ::1], f8, f8, i8, i8, f4[:, :, :, ::1], f4[:, :, ::1])", cache=True, nogil=True, fastmath=True)
-def _spread(
-    stamp: Image, dx: float, dy: float, half: int, power: int, local: Image, work: Image
-) -> None:
+@njit(
+    "void(f4[:, ::1], f8, f8, i8, i8, f4[:, :, :, ::1], f4[:, :, ::1])", cache=True, nogil=True, fastmath=True
+)
+def _spread(stamp: Image, dx: float, dy: float, half: int, power: int, local: Image, work: Image) -> None:
     """Transpose of `sample_table`: spread a stamp over the nodes of a table, taps to a power; overwrites."""
     s, m = local.shape[0], local.shape[2]
     place_x, place_y = np.empty((4, 2), np.int64), np.empty((4, 2), np.int64)
@@ -126,7 +126,9 @@ def _spread(
                     line[j] += w * part[j]
 
 
-@njit("void(f4[:, :, :, ::1], f8[:, ::1], i8, i8, f4[:, :, :, :, ::1])", cache=True, nogil=True, fastmath=True)
+@njit(
+    "void(f4[:, :, :, ::1], f8[:, ::1], i8, i8, f4[:, :, :, :, ::1])", cache=True, nogil=True, fastmath=True
+)
 def _add_terms(local: Image, terms: Floats, star: int, power: int, out: Image) -> None:
     flat = local.reshape(local.size)
     for t in range(out.shape[0]):
@@ -165,9 +167,7 @@ def _gather(
     nogil=True,
     fastmath=True,
 )
-def _apply(
-    c: Image, weight: Image, flux: Floats, shifts: Floats, terms: Floats, out: Image
-) -> None:
+def _apply(c: Image, weight: Image, flux: Floats, shifts: Floats, terms: Floats, out: Image) -> None:
     """Add the normal matrix times coefficients to `out`."""
     s, m = out.shape[1], out.shape[3]
     n = weight.shape[1]

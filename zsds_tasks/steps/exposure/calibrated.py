@@ -83,10 +83,10 @@ def combine(chain: Chain) -> Calibrated:
         That has come to its end.
     """
     points, apertures, zero_point = known(chain.points), known(chain.apertures), known(chain.zero_point)
-    zpcorr = np.asarray(zero_point.spatial.at(points.x, points.y), np.float64)
-    mag = zero_point.magnitudes(points.flux, points.x, points.y)
+    zpcorr = np.asarray(zero_point.spatial.at(points.xpos, points.ypos), np.float64)
+    mag = zero_point.magnitudes(points.flux, points.xpos, points.ypos)
     with np.errstate(divide="ignore", invalid="ignore"):
-        relative = MAG_PER_RELATIVE_ERROR * points.flux_error / points.flux
+        relative = MAG_PER_RELATIVE_ERROR * points.sigflux / points.flux
         mag_error = np.where(points.flux > 0, relative, np.nan)
     level = zero_point.magzp + zero_point.spatial.at(apertures.xwin_image, apertures.ywin_image)
     return Calibrated(
@@ -122,7 +122,7 @@ def partners(points: PointSources, apertures: ApertureCatalog, radius_px: float)
     if len(apertures) == 0 or len(points) == 0:
         return found
     tree = cKDTree(np.stack([apertures.xwin_image, apertures.ywin_image], axis=1), balanced_tree=False)
-    places = np.stack([points.x, points.y], axis=1)
+    places = np.stack([points.xpos, points.ypos], axis=1)
     distance, entry = tree.query(places, distance_upper_bound=radius_px)
     near = np.flatnonzero(np.isfinite(distance))
     near = near[np.argsort(distance[near], kind="stable")]

@@ -178,8 +178,8 @@ class Chain:
             known(self.background).noise,
             self.given.facts.gain,
             self.config.psf,
-            out=self.buffers.scratch,
-            subject=self.given.subject,
+            scratch=self.buffers.scratch,
+            keep_residual=True,
         )
         self.psf, self.points = found.psf, found
 
@@ -195,7 +195,9 @@ class Chain:
             # The searches that also turn need more of the catalogue, which few images do.
             stars = self.catalogs.astrometric(view.centre, view.search_radius_deg(wide))
             self.solution = solve(sources, stars, view, config)
-        self.ra, self.dec = known(self.solution).wcs.pixel_to_sky(known(self.points).x, known(self.points).y)
+        self.ra, self.dec = known(self.solution).wcs.pixel_to_sky(
+            known(self.points).xpos, known(self.points).ypos
+        )
 
     @property
     def view(self) -> QuadrantView:
@@ -206,15 +208,15 @@ class Chain:
 
     def _detected(self) -> DetectedSources:
         points = known(self.points)
-        self.flags = box_flags(self.mask, points.x, points.y)
-        good = np.isfinite(points.flux_error) & (points.flux > 0)
+        self.flags = box_flags(self.mask, points.xpos, points.ypos)
+        good = np.isfinite(points.sigflux) & (points.flux > 0)
         return DetectedSources(
-            x=points.x[good],
-            y=points.y[good],
-            x_error=points.x_error[good],
-            y_error=points.y_error[good],
+            x=points.xpos[good],
+            y=points.ypos[good],
+            x_error=points.sigx[good],
+            y_error=points.sigy[good],
             flux=points.flux[good],
-            flux_error=points.flux_error[good],
+            flux_error=points.sigflux[good],
             flags=self.flags[good].astype(np.int64),
         )
 
@@ -226,12 +228,12 @@ class Chain:
         rows = self.catalogs.photometric((centre[0], centre[1]), radius)
         columns = {name: rows.column(name).to_numpy() for name in rows.column_names}
         measured = MeasuredSources(
-            points.x,
-            points.y,
+            points.xpos,
+            points.ypos,
             known(self.ra),
             known(self.dec),
             points.flux,
-            points.flux_error,
+            points.sigflux,
             known(self.flags),
             points.chi,
         )
@@ -252,12 +254,12 @@ class Chain:
         stars = self.catalogs.bright((frame.ra, frame.dec), self._field_radius_deg)
         noise = float(np.median(known(self.background).noise.values))
         zero_point = known(self.zero_point).magzp
-        self.ghost_stamps = tuple(
-            collect_stamps(
-                self.image, self.mask, known(self.background).level, plate, stars, zero_point, noise,
-                given.ghost_model,                config.stamps,
-            )
-        )  # fmt: skip
+        residual = known(known(self.points).residual)  # without sources: only reflections stand out
+        level, prior = known(self.background).level, given.ghost_model
+        found = collect_stamps(
+            residual, self.mask, level, plate, stars, zero_point, noise, prior, config.stamps
+        )
+        self.ghost_stamps = tuple(found)
         self.reflections = mask_reflections(
             self.mask, plate, stars, zero_point, noise, given.ghost_model, config.masking
         )
@@ -281,7 +283,7 @@ class Chain:
             labels=self.buffers.labels,
         )
         # Ghosts and halos have come since the first look.
-        self.flags = box_flags(self.mask, known(self.points).x, known(self.points).y)
+        self.flags = box_flags(self.mask, known(self.points).xpos, known(self.points).ypos)
 
     def _judge(self) -> None:
         x, y = cell_middles(self.shape, self.config.zero_point.spatial.cells)

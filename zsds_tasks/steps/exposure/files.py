@@ -112,7 +112,7 @@ def _mark_sources(found: Calibrated) -> None:
     """Set the bits of detected pixels and of fitted places: signal, not blemishes."""
     mask, (ny, nx) = found.chain.mask, found.chain.shape
     found.apertures.mark_detections(mask)
-    x, y = np.rint(found.points.x).astype(np.int64) - 1, np.rint(found.points.y).astype(np.int64) - 1
+    x, y = np.rint(found.points.xpos).astype(np.int64) - 1, np.rint(found.points.ypos).astype(np.int64) - 1
     inside = (x >= 0) & (x < nx) & (y >= 0) & (y < ny)
     mask[y[inside], x[inside]] |= np.uint16(MaskBit.PSF_SOURCE.flag)
 
@@ -163,15 +163,15 @@ def _psf_columns(found: Calibrated) -> dict[str, NDArray[Any]]:
     instrumental = found.mag - found.zero_point.magzp - found.zpcorr
     return {
         "sourceid": np.arange(len(points)),
-        "xpos": points.x,
-        "ypos": points.y,
+        "xpos": points.xpos,
+        "ypos": points.ypos,
         "ra": found.ra,
         "dec": found.dec,
         "flux": points.flux,
-        "sigflux": points.flux_error,
+        "sigflux": points.sigflux,
         "mag": instrumental,
         "sigmag": found.mag_error,
-        "snr": points.flux / points.flux_error,
+        "snr": points.flux / points.sigflux,
         "chi": points.chi,
         "sharp": points.sharp,
         "flags": found.flags,

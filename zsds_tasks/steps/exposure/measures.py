@@ -85,12 +85,12 @@ def _of_points(chain: Chain) -> dict[str, Any]:
         }
     if chain.points is not None:
         points = chain.points
-        snr = points.flux / points.flux_error
+        snr = points.flux / points.sigflux
         bright = (snr > BRIGHT_SNR) & np.isfinite(points.chi)
         facts |= {
-            "n_sources": len(points.x),
+            "n_sources": len(points.xpos),
             "psf_chi": float(np.median(points.chi[bright])) if bright.any() else None,
-            "double_share": double_share(points.x, points.y, points.flux),
+            "double_share": double_share(points.xpos, points.ypos, points.flux),
         }
     return facts
 

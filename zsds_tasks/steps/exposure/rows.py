@@ -133,7 +133,7 @@ def source_rows(work: QuadrantWork, found: Calibrated, infobits: int) -> pa.Tabl
     infobits : int
         Of the image.
     """
-    points, n = found.points, len(found.points.x)
+    points, n = found.points, len(found.points.xpos)
     constant = {
         "pid": product_id(work),
         "expid": work.exposure["expid"],
@@ -148,17 +148,17 @@ def source_rows(work: QuadrantWork, found: Calibrated, infobits: int) -> pa.Tabl
     }
     columns: dict[str, Any] = {
         "sourceid": np.arange(n),
-        "xpos": points.x,
-        "ypos": points.y,
+        "xpos": points.xpos,
+        "ypos": points.ypos,
         "ra": found.ra,
         "dec": found.dec,
-        "sigpos": np.hypot(points.x_error, points.y_error) / np.sqrt(2) * found.pixel_scale_arcsec,
+        "sigpos": np.hypot(points.sigx, points.sigy) / np.sqrt(2) * found.pixel_scale_arcsec,
         "flux": points.flux,
-        "sigflux": points.flux_error,
+        "sigflux": points.sigflux,
         "mag": _nullable(found.mag),
         "sigmag": _nullable(found.mag_error),
         "zpcorr": found.zpcorr,
-        "snr": points.flux / points.flux_error,
+        "snr": points.flux / points.sigflux,
         "chi": points.chi,
         "sharp": points.sharp,
         "flags": found.flags,
