@@ -26,27 +26,25 @@ DETECTION = {
     "NTHREADS": "1",
     "VERBOSE_TYPE": "QUIET",
 }
-SHAPES = tuple(
-    [
-        "NUMBER",
-        "X_IMAGE",
-        "Y_IMAGE",
-        "XWIN_IMAGE",
-        "YWIN_IMAGE",
-        "ERRAWIN_IMAGE",
-        "ERRBWIN_IMAGE",
-        "ERRTHETAWIN_IMAGE",
-        "FLUX_APER",
-        "FLUXERR_APER",
-        "FLUX_AUTO",
-        "FLUXERR_AUTO",
-        "FLUX_RADIUS",
-        "ELONGATION",
-        "FLAGS",
-        "SNR_WIN",
-        "FLUX_MAX",
-        "IMAFLAGS_ISO",
-    ]
+SHAPES = (
+    "NUMBER",
+    "X_IMAGE",
+    "Y_IMAGE",
+    "XWIN_IMAGE",
+    "YWIN_IMAGE",
+    "ERRAWIN_IMAGE",
+    "ERRBWIN_IMAGE",
+    "ERRTHETAWIN_IMAGE",
+    "FLUX_APER",
+    "FLUXERR_APER",
+    "FLUX_AUTO",
+    "FLUXERR_AUTO",
+    "FLUX_RADIUS",
+    "ELONGATION",
+    "FLAGS",
+    "SNR_WIN",
+    "FLUX_MAX",
+    "IMAFLAGS_ISO",
 )
 POINTS = (*SHAPES, "XPSF_IMAGE", "YPSF_IMAGE", "FLUX_PSF", "FLUXERR_PSF", "CHI2_PSF")
 

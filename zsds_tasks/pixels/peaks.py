@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy.spatial import cKDTree
 
 from zsds_tasks.declarations import Declaration
 from zsds_tasks.pixels.mesh import Mesh
@@ -21,6 +22,8 @@ Floats = NDArray[np.float64]
 FWHM_OF_SIGMA = 2.3548200450309493
 FILTER_SIGMAS = 3.0  # what of a Gaussian lies beyond changes no S/N
 RING_FWHM = 1.5
+START_VARIANCE, MOST_VARIANCE = 1.5, 40.0  # square px, of a star's core
+MOMENT_STEPS = 12
 
 
 class PeaksConfig(Declaration):
@@ -230,55 +233,53 @@ def star_sigmas(image: Image, mask: Mask, bits: int, x: Floats, y: Floats) -> Fl
 
 def nearest_distances(x: Floats, y: Floats) -> Floats:
     """Return the distance (N) of each position to the nearest other one, px; infinity for a single one."""
-    from scipy.spatial import cKDTree
-
     if len(x) < 2:
         return np.full(len(x), np.inf)
     return np.asarray(cKDTree(np.column_stack([x, y])).query(np.column_stack([x, y]), k=2)[0][:, 1])
 
 
+@njit("b1(f4[:, ::1], u2[:, ::1], i8, f8[::1], f8[::1])", cache=True, nogil=True)
+def _sum_moments(image: Image, mask: Mask, bits: int, guess: Floats, out: Floats) -> bool:
+    """Write sum, x, y and squared radius under a Gaussian at (x, y) of a variance; False if a pixel is missing."""
+    ny, nx = image.shape
+    wanted = np.uint16(bits)
+    reach = math.ceil(3.0 * math.sqrt(guess[2]))
+    i0, j0 = round(guess[1]), round(guess[0])
+    if i0 < reach or j0 < reach or i0 >= ny - reach or j0 >= nx - reach:
+        return False
+    out[:] = 0.0
+    is_whole = True
+    for i in range(i0 - reach, i0 + reach + 1):
+        for j in range(j0 - reach, j0 + reach + 1):
+            if (mask[i, j] & wanted) != 0 or not math.isfinite(image[i, j]):
+                is_whole = False
+                continue
+            dx, dy = j - guess[0], i - guess[1]
+            w = image[i, j] * math.exp(-0.5 * (dx * dx + dy * dy) / guess[2])
+            out[0] += w
+            out[1] += w * dx
+            out[2] += w * dy
+            out[3] += w * (dx * dx + dy * dy)
+    return is_whole and out[0] > 0.0
+
+
 @njit("void(f4[:, ::1], u2[:, ::1], i8, f8[::1], f8[::1], f8[::1])", cache=True, nogil=True)
 def _measure_sigmas(image: Image, mask: Mask, bits: int, x: Floats, y: Floats, out: Floats) -> None:
     """Write the sigma of the best matching round Gaussian, px, or NaN: moments under a weight like it."""
-    ny, nx = image.shape
-    wanted = np.uint16(bits)
+    guess, sums = np.empty(3), np.empty(4)
     for star in range(len(x)):
-        cx, cy, variance = x[star], y[star], 1.5
+        guess[0], guess[1], guess[2] = x[star], y[star], START_VARIANCE
         out[star] = np.nan
-        is_good = True
-        for _ in range(12):
-            reach = math.ceil(3.0 * math.sqrt(variance))
-            i0, j0 = round(cy), round(cx)
-            if i0 < reach or j0 < reach or i0 >= ny - reach or j0 >= nx - reach:
-                is_good = False
+        for step in range(MOMENT_STEPS):
+            if guess[2] > MOST_VARIANCE or not _sum_moments(image, mask, bits, guess, sums):
                 break
-            total = mx = my = square = 0.0
-            for i in range(i0 - reach, i0 + reach + 1):
-                for j in range(j0 - reach, j0 + reach + 1):
-                    if (mask[i, j] & wanted) != 0 or not math.isfinite(image[i, j]):
-                        is_good = False
-                        continue
-                    dx, dy = j - cx, i - cy
-                    w = image[i, j] * math.exp(-0.5 * (dx * dx + dy * dy) / variance)
-                    total += w
-                    mx += w * dx
-                    my += w * dy
-                    square += w * (dx * dx + dy * dy)
-            if not is_good or total <= 0.0:
-                is_good = False
-                break
-            cx += 2.0 * mx / total  # the weight halves the shift
-            cy += 2.0 * my / total
-            moment = 0.5 * square / total
-            if moment <= 0.0 or moment >= 0.95 * variance or abs(cx - x[star]) + abs(cy - y[star]) > 2.0:
-                variance *= 2.0
-                if variance > 40.0:
-                    is_good = False
-                    break
-                continue
-            variance = 1.0 / (1.0 / moment - 1.0 / variance)
-            if variance > 40.0:
-                is_good = False
-                break
-        if is_good:
-            out[star] = math.sqrt(variance)
+            guess[0] += 2.0 * sums[1] / sums[0]  # the weight halves the shift
+            guess[1] += 2.0 * sums[2] / sums[0]
+            moment = 0.5 * sums[3] / sums[0]
+            is_near = abs(guess[0] - x[star]) + abs(guess[1] - y[star]) <= 2.0
+            if 0.0 < moment < 0.95 * guess[2] and is_near:
+                guess[2] = 1.0 / (1.0 / moment - 1.0 / guess[2])
+            else:
+                guess[2] *= 2.0
+            if step == MOMENT_STEPS - 1:
+                out[star] = math.sqrt(guess[2])

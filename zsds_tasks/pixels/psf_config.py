@@ -44,6 +44,10 @@ class PsfPhotometryConfig(Declaration):
     sky_cell_px: Annotated[int, Field(ge=0)] = Field(
         128, description="mesh of the sky that is left after the first pass, px; 0: none"
     )
+    sky_again_share: Annotated[float, Field(ge=0)] = Field(
+        0.1,
+        description="share of the noise that the sky must still be off by after the second pass to repeat it",
+    )
     fragment_chi: Annotated[float, Field(ge=0)] = Field(
         1.3, description="sources revealed beside brighter ones that fit worse, and are wide, are dropped"
     )

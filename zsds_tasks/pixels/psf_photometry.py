@@ -119,13 +119,14 @@ def measure_sources(
     scene = Scene(image, mask, bits, noise, gain, model, config, out)
     scene.add(peaks)
     scene.settle(scene.all_groups(), config.first_sweeps)
-    sky = Mesh.constant(0.0, noise.shape)
-    if config.sky_cell_px:
-        sky = remaining_sky(scene.residual, noise, config.sky_cell_px)
-        sky.add_to(scene.residual, -1.0)
+    sky = _less_sky(scene, 0.0)
     scene.drop(_distinct(scene, config.separation_fwhm * model.fwhm))
     scene.add(_revealed(scene, mask, bits, peaks_config), is_revealed=True)
     scene.settle(scene.all_groups(), config.second_sweeps)
+    more = _less_sky(scene, config.sky_again_share)
+    if more.values.any():  # in a crowded image the first pass left much light under what was then seen as sky
+        sky = Mesh(sky.values + more.values, sky.cell, sky.shape)
+        scene.settle(scene.all_groups(), config.second_sweeps)
     results = np.empty((len(scene), kernels.RESULT_COLUMNS))
     scene.judge(scene.all_groups(), results)
     kept = _believable(scene, results) & _distinct(scene, config.separation_fwhm * model.fwhm)
@@ -136,6 +137,19 @@ def measure_sources(
     scene.settle(touched, config.second_sweeps)
     scene.judge(touched, results)
     return PsfPhotometry(_sources(scene, results), scene.residual, sky)
+
+
+def _less_sky(scene: Scene, share: float) -> Mesh:
+    """Subtract what is left under the sources, where it is above a share of the noise anywhere; return it."""
+    cell = scene.config.sky_cell_px
+    nothing = Mesh.constant(0.0, scene.noise.shape, cell or 256)
+    if cell == 0:
+        return nothing
+    sky = remaining_sky(scene.residual, scene.noise, cell)
+    if np.abs(sky.values).max() <= share * np.median(scene.noise.values):
+        return nothing
+    sky.add_to(scene.residual, -1.0)
+    return sky
 
 
 def isolated_stamps(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 from numpy.typing import NDArray
 from scipy.interpolate import RectBivariateSpline
 
@@ -19,7 +21,6 @@ from zsds_tasks.simulator.instrument.instrument import Instrument
 from zsds_tasks.simulator.instrument.optics import quadrant_origin
 from zsds_tasks.simulator.instrument.readout import GRID_STEP
 from zsds_tasks.simulator.score import Measure
-from zsds_tasks.steps.calibration.mapfiles import read_smooth_map
 from zsds_tasks.survey.camera import Camera, Quadrant
 
 Row = dict[str, Any]
@@ -103,9 +104,16 @@ def _linearity_error(instrument: Instrument, row: Row) -> float:
     return curve_difference((row["lin_a"], row["lin_b"]), true, detector.saturation)
 
 
+def _map_of(lakehouse: Lakehouse, row: Row, shape: tuple[int, int]) -> Mesh:
+    """Read a map as any reader of FITS does: scoring shares no code with what wrote it."""
+    with fits.open(io.BytesIO(lakehouse.storage.read_bytes(row["path"]))) as hdus:
+        values = np.ascontiguousarray(hdus["IMAGE"].data, np.float32)
+        return Mesh(values, int(hdus[0].header["CELLPX"]), shape)
+
+
 def _shutter_error(lakehouse: Lakehouse, instrument: Instrument, row: Row) -> float:
     shape = (instrument.camera.quadrant.ny, instrument.camera.quadrant.nx)
-    mesh = read_smooth_map(lakehouse, row, shape).values
+    mesh = _map_of(lakehouse, row, shape)
     x, y = cell_centres(shape, mesh.cell)
     true = planted_shutter(instrument, instrument.camera.quadrants[row["rcid"]], x, y)
     return float(
@@ -118,7 +126,7 @@ def _star_flat_error(
 ) -> float:
     camera = instrument.camera
     shape, quadrant = (camera.quadrant.ny, camera.quadrant.nx), camera.quadrants[row["rcid"]]
-    mesh = read_smooth_map(lakehouse, row, shape).values
+    mesh = _map_of(lakehouse, row, shape)
     x, y = cell_centres(shape, mesh.cell)
     true = planted_response(instrument, quadrant, x, y)
     flat = flats.get((row["rcid"], row["fid"]))

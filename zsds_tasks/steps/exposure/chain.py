@@ -255,7 +255,7 @@ class Chain:
         noise = float(np.median(known(self.background).noise.values))
         zero_point = known(self.zero_point).magzp
         residual = known(known(self.points).residual)  # without sources: only reflections stand out
-        level, prior = known(self.background).level, given.ghost_model
+        level, prior = known(self.background).level, config.prior
         found = collect_stamps(
             residual, self.mask, level, plate, stars, zero_point, noise, prior, config.stamps
         )
