@@ -43,15 +43,16 @@ def assess_raw() -> dict[str, object]:
 @task(pool=HOT_PATH_POOL)
 @step
 def build_masters() -> dict[str, object]:
-    """Build the night's master biases, flats and bad-pixel masks; a refused one says why in its row."""
+    """Build the night's masters and lamp maps; a refused one says why in its row."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
     from zsds_tasks.steps import calibration
 
-    settings = load_settings()
-    return calibration.build_masters(
-        open_lakehouse(settings), settings, night_of_this_run(), pendulum.now("UTC")
-    ).as_dict()
+    settings, now = load_settings(), pendulum.now("UTC")
+    lakehouse, this = open_lakehouse(settings), night_of_this_run()
+    masters = calibration.build_masters(lakehouse, settings, this, now)
+    maps = calibration.build_lamp_maps(lakehouse, settings, this, now)
+    return {"masters": masters.as_dict(), "maps": maps.as_dict()}
 
 
 @task(pool=HOT_PATH_POOL)

@@ -25,7 +25,10 @@ from zsds_tasks.settings import REPOSITORY, Settings
 
 pytestmark = [pytest.mark.night, pytest.mark.timeout(600)]
 NIGHTS = ("20251012", "20251013")
-TABLES = ("raw_exposures", "raw_quadrants", "raw_quality", "master_frames", "quarantine")
+TABLES = (
+    "raw_exposures", "raw_quadrants", "raw_quality", "master_frames", "quarantine", "science_images",
+    "sources", "image_quality", "ghost_models",
+)  # fmt: skip
 
 
 class Observatory:
@@ -56,13 +59,14 @@ class Observatory:
     def truth(self, night: str, table: str):
         return pq.read_table(self.settings.truth_folder / night / f"{table}.parquet")
 
-    def state(self) -> dict[str, tuple[int, list]]:
+    def state(self) -> dict[str, tuple[int, str]]:
         """Version and rows of each table, in a fixed order."""
         found = {}
         for name in TABLES:
             table = self.lakehouse.table(name)
             key = [(column, "ascending") for column in table.declaration.key]
-            found[name] = (table.version(), table.read().sort_by(key).to_pylist())
+            # As text: NaN is not equal to itself.
+            found[name] = (table.version(), str(table.read().sort_by(key).to_pylist()))
         return found
 
 
@@ -106,8 +110,44 @@ def test_every_row_points_to_a_file_and_every_file_has_a_row(observatory):
 
 
 @pytest.mark.parametrize("night", NIGHTS)
-def test_the_score_against_truth_is_perfect(observatory, night):
-    assert "NO" not in observatory.zsds("score", night).split()
+def test_ingest_and_masters_are_right_and_images_are_good(observatory, night):
+    printed = observatory.zsds("score", night)  # exits with 4 where ingest or masters are wrong
+    lines = [line for line in printed.splitlines() if " NO " in line]
+    # Four exposures are few, and a cloud or a bright star may spoil some: most targets must be met.
+    assert len(lines) <= 5, printed
+    values = {
+        line.split("\u2502")[0].strip(): line.split("\u2502")[1]
+        for line in printed.splitlines()
+        if "\u2502" in line
+    }
+    assert float(values["astrometry east, mas"]) < 30
+    assert float(values["completeness"]) > 0.95
+    assert float(values["zero-point error, mag"]) < 0.02
+
+
+@pytest.mark.parametrize("night", NIGHTS)
+def test_every_channel_of_every_science_exposure_has_its_row(observatory, night):
+    where = {"night": night, "is_science": True}
+    raw = observatory.lakehouse.table("raw_quadrants").read(["expid", "rcid"], where).to_pylist()
+    rows = observatory.lakehouse.table("science_images").read(where={"night": night}).to_pylist()
+    assert {(r["expid"], r["rcid"]) for r in rows} == {(r["expid"], r["rcid"]) for r in raw}
+    assert sum(row["status"] for row in rows) > 0.7 * len(rows)
+    root = Path(observatory.settings.root_uri)
+    assert all((root / row["path"]).exists() for row in rows if row["status"])
+
+
+def test_the_second_night_is_calibrated_with_what_the_first_taught(observatory):
+    rows = (
+        observatory.lakehouse.table("science_images")
+        .read(where={"night": NIGHTS[1], "status": 1})
+        .to_pylist()
+    )
+    used = {entry.rsplit(" ", 1)[0] for row in rows for entry in row["masters"]}
+    flats = observatory.lakehouse.table("master_frames").read(
+        where={"night": NIGHTS[0], "kind": "starflat", "accepted": True}
+    )
+    assert (f"starflat {NIGHTS[0]}" in used) == (flats.num_rows > 0)
+    assert f"starflat {NIGHTS[1]}" not in used
 
 
 def test_every_engine_counts_the_same_rows(observatory):

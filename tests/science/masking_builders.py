@@ -201,7 +201,7 @@ def random_chord(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray
 
 
 def masters_of(q: ExposedQuadrant, count: int = 8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bias, flat and static mask from biases and flats of the channel's night, as the pipeline builds them."""
+    """Bias, flat and static mask from biases and flats of the night, built as the pipeline does."""
     detector, quadrant = q.quadrant.detector, q.quadrant
     channel = ChannelFacts(
         quadrant.amplifier.read_x,

@@ -141,7 +141,7 @@ def test_columns_are_declared_once_and_all_there():
         assert array.dtype == np.dtype(column.dtype), column.name
         assert array.shape == ((len(catalog), N_APERTURES) if column.n > 1 else (len(catalog),)), column.name
         assert column.n in {1, N_APERTURES}
-    np.testing.assert_allclose(catalog.threshold, 1.4 * NOISE)
+    np.testing.assert_allclose(catalog.threshold, catalog.segmentation.threshold * NOISE)
     np.testing.assert_allclose(catalog.background, 150)
     assert np.all(catalog.elongation >= 1)
     assert np.all(np.abs(catalog.thetawin_image) <= 90)

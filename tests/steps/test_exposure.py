@@ -189,7 +189,8 @@ def test_products_open_with_astropy_and_agree_with_the_rows(processed):
         assert len(sex[1].data) > 0.5 * len(sources)
     assert {digest.split()[1] for digest in row["products"]} == {
         s.value for s in (ScienceSuffix.IMAGE, ScienceSuffix.MASK, ScienceSuffix.UNCERTAINTY,
-                          ScienceSuffix.PSF_CATALOG, ScienceSuffix.APERTURE_CATALOG, ScienceSuffix.PSF_MODEL, ScienceSuffix.PSF_CENTRE)
+                          ScienceSuffix.PSF_CATALOG, ScienceSuffix.APERTURE_CATALOG,
+                          ScienceSuffix.PSF_MODEL, ScienceSuffix.PSF_CENTRE)
     }  # fmt: skip
 
 

@@ -52,21 +52,29 @@ def assess(night: Night) -> None:
 
 
 def masters(night: Night) -> None:
-    """Build what a night's calibration masters are missing: biases, flats, bad-pixel masks."""
+    """Build what a night's calibration is missing: biases, flats, bad pixels, linearity, shutter."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
     from zsds_tasks.steps import calibration
 
     settings = load_settings()
+    lakehouse, this, now = open_lakehouse(settings), _checked(night), dt.datetime.now(dt.UTC)
     with live_line() as tell:
-        summary = calibration.build_masters(
-            open_lakehouse(settings),
-            settings,
-            _checked(night),
-            dt.datetime.now(dt.UTC),
-            progress=lambda what, done, total: tell(f"masters: {done} of {total} {what}"),
-        )
-    show_facts(f"masters of {night}", summary.as_dict())
+        summaries = {
+            name: build(
+                lakehouse,
+                settings,
+                this,
+                now,
+                progress=lambda what, done, total: tell(f"masters: {done} of {total} {what}"),
+            )
+            for name, build in (
+                ("masters", calibration.build_masters),
+                ("lamp maps", calibration.build_lamp_maps),
+            )
+        }
+    for name, summary in summaries.items():
+        show_facts(f"{name} of {night}", summary.as_dict())
 
 
 def process(

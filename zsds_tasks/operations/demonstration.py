@@ -268,7 +268,7 @@ def _outcome(
     facts = summary_lines(night_summary(lakehouse, str(night))) | {
         "against truth": score.for_report()["sentence"],
         "masters": f"{met} of {len(masters)} measures of the calibration masters reach their targets",
-        "images": f"{sum(m.ok for m in science)} of {len(science)} measures of the calibrated images reach theirs",
+        "images": f"{sum(m.ok for m in science)} of {len(science)} measures of images reach theirs",
         "disk used": f"{folder_size(settings.var) / MEBIBYTE:.0f} MiB under {settings.var}",
         "time": f"{seconds:.0f} s, of which the camera took {camera.seconds:.0f} s",
         "Airflow's run": state,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from zsds_tasks.pixels.mesh import Image
 
 Mask = NDArray[np.uint16]
-SAMPLE = 600
+SAMPLE = 320
 """Pixels of a cell that its rough value is taken from."""
 REACH = 2
 """The surroundings of a pixel are the 5 x 5 pixels around it, without it."""
@@ -21,7 +21,8 @@ BLOCKED = 1.0e6
 BINS_PER_SIGMA = 24
 HALF_SPAN = 6
 """Of the histogram, sigma."""
-ROUNDS = 3
+SKIPS = (4, 4, 1)
+"""Rows per row that is looked at, in each round: a part is enough until the last one."""
 
 
 @njit("UniTuple(f4, 2)(f4[::1])", cache=True)
@@ -115,15 +116,21 @@ def _surroundings(offset: Image, sums: Image, around: Image, height: int, width:
             around[y, x] = (total - offset[y + REACH, x + REACH]) * factor
 
 
-@njit("i8(f4[:, ::1], f4[:, ::1], i8, i8, f4, i4[::1])", cache=True)
+@njit("i8(f4[:, ::1], f4[:, ::1], i8, i8, i8, f4, i4[::1])", cache=True)
 def _count(
-    offset: Image, around: Image, height: int, width: int, limit: np.float32, counts: NDArray[np.int32]
+    offset: Image,
+    around: Image,
+    height: int,
+    width: int,
+    skip: int,
+    limit: np.float32,
+    counts: NDArray[np.int32],
 ) -> int:
     """Fill the histogram of pixels whose surroundings are under the limit; return how many it holds."""
     counts[:] = 0
     scale, half = np.float32(BINS_PER_SIGMA), np.float32(HALF_SPAN)
     n = 0
-    for y in range(height):
+    for y in range(0, height, skip):
         for x in range(width):
             if around[y, x] < limit:
                 value = offset[y + REACH, x + REACH] + half
@@ -177,10 +184,10 @@ def _settle(
     Which pixels are used depends on level and noise: a few rounds, from above, settle it.
     """
     middle, noise = 0.0, 1.0
-    for _ in range(ROUNDS):
+    for skip in SKIPS:
         limit = math.sqrt(AROUND) * middle + limits[0] * noise
-        n = _count(offset, around, size[0], size[1], np.float32(limit), counts)
-        if n < limits[2]:
+        n = _count(offset, around, size[0], size[1], skip, np.float32(limit), counts)
+        if n * skip < limits[2]:
             return np.nan, np.nan
         middle, noise = _read_counts(counts, n, limits[1])
     return middle, noise

@@ -99,8 +99,8 @@ def detect_peaks(
         Sky-subtracted, DN.
     mask : numpy.ndarray (ny, nx), uint16
     bits : int
-        A pixel with any of them set, or without a finite value, is unusable. Unusable pixels are bridged along
-        their row; a peak on one counts only if it is bright.
+        A pixel with any of them set, or without a finite value, is unusable. Unusable pixels are bridged
+        along their row; a peak on one counts only if it is bright.
     noise : Mesh
         Of the sky, DN per pixel.
     gain : float
@@ -182,8 +182,8 @@ def estimate_fwhm(
 ) -> float:
     """Return how wide stars are, px: FWHM of the Gaussians that match the brightest isolated ones best.
 
-    A part of the image serves if it holds enough of them. The width returned is the middle of the half of them
-    that agree most closely: galaxies, blends and hits of particles lie outside.
+    A part of the image serves if it holds enough of them. The width returned is the middle of the half of
+    them that agree most closely: galaxies, blends and hits of particles lie outside.
 
     Parameters
     ----------
@@ -240,7 +240,7 @@ def nearest_distances(x: Floats, y: Floats) -> Floats:
 
 @njit("b1(f4[:, ::1], u2[:, ::1], i8, f8[::1], f8[::1])", cache=True, nogil=True)
 def _sum_moments(image: Image, mask: Mask, bits: int, guess: Floats, out: Floats) -> bool:
-    """Write sum, x, y and squared radius under a Gaussian at (x, y) of a variance; False if a pixel is missing."""
+    """Write sum, x, y and squared radius under a Gaussian (x, y, variance); False if a pixel is missing."""
     ny, nx = image.shape
     wanted = np.uint16(bits)
     reach = math.ceil(3.0 * math.sqrt(guess[2]))

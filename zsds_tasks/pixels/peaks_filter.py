@@ -1,7 +1,7 @@
 """Matched filter of an image, row by row, and the peaks of what comes out: compiled kernels.
 
-The image is read once. Only as many filtered rows are kept as a peak needs around it, so that everything stays
-in the processor's cache and no second image is made.
+The image is read once. Only as many filtered rows are kept as a peak needs around it, so that everything
+stays in the processor's cache and no second image is made.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 END_PIXELS = 3
 """A gap is bridged between the means of so many pixels before and after it: one alone is too noisy."""
 PEAK_COLUMNS = 6
-"""x, y, filtered value, noise of a pixel, mean filtered value of the ring, 1 if the pixel itself is unusable."""
+"""x, y, filtered value, noise of a pixel, mean filtered value of the ring, 1 if its own pixel is unusable."""
 
 
 @njit("f8(f4[:, ::1], f8, f8, f8)", cache=True, nogil=True)
@@ -147,7 +147,7 @@ def _ring_value(filtered: Image, row: int, x: int, ny: int, ring: NDArray[np.int
 
 @njit("f8(f8, f8, f8)", cache=True, nogil=True)
 def _vertex(before: float, middle: float, after: float) -> float:
-    """Return where a Gaussian through three equidistant values peaks, in units of the distance; within 0.5."""
+    """Return where a Gaussian through three equidistant values peaks, in units of their distance."""
     if before > 0.0 and after > 0.0:
         before, middle, after = math.log(before), math.log(middle), math.log(after)
     bend = before - 2.0 * middle + after
@@ -171,7 +171,7 @@ def _row_peaks(
     out: Floats,
     n: int,
 ) -> int:
-    """Write the local maxima of a row above `least` to `out` from row `n` on; return how many there are then."""
+    """Write the local maxima of a row to `out` from row `n` on; return how many there are then."""
     slots, nx = filtered.shape
     here = filtered[row % slots]
     above, below = filtered[(row + 1) % slots], filtered[(row - 1) % slots]

@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 PROFILE_STARS, VARYING_STARS = 60, 150
 TABLE_NODES_PER_FWHM = 3.0
-"""What the first profile leaves is gentler than the PSF itself: coarser nodes carry it, and fewer unknowns."""
+"""What the first profile leaves is gentler than the PSF itself: coarser nodes carry it."""
 TABLE_FWHM, LEAST_TABLE_PX = 3.0, 5
 """Tables reach so far from the star; beyond, profile and radial excess are all."""
 Isolate = Callable[[PsfModel, Rows], tuple[Image, Floats, Floats]]
@@ -90,8 +90,8 @@ def build_psf(
         Guess, within a quarter or so.
     config : PsfBuildConfig
     isolate : callable, optional
-        Given a first PSF and rows of peaks, returns their stamps without neighbours and their places (x, y); see
-        `zsds_tasks.pixels.psf_photometry.isolated_stamps`.
+        Given a first PSF and rows of peaks, returns their stamps without neighbours and their places (x, y);
+        see `zsds_tasks.pixels.psf_photometry.isolated_stamps`.
 
     Returns
     -------

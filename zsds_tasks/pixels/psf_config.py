@@ -48,6 +48,10 @@ class PsfPhotometryConfig(Declaration):
         0.1,
         description="share of the noise that the sky must still be off by after the second pass to repeat it",
     )
+    crowded_neighbours: Annotated[float, Field(ge=0)] = Field(
+        0.1,
+        description="chance neighbours within 1.5 FWHM from which on a wide source is rather a blend than a galaxy",
+    )
     fragment_chi: Annotated[float, Field(ge=0)] = Field(
         1.3, description="sources revealed beside brighter ones that fit worse, and are wide, are dropped"
     )

@@ -1,7 +1,8 @@
 """Compiled kernels that draw sources with a PSF, and the columns in which sources are kept.
 
-Columns of a source (float64): position (0-based, px), flux, where it was detected, sky noise of a pixel, size of
-its last step in sigma. Columns of its plan (int64): row of the mixed table, radius of the fit, radius drawn (px).
+Columns of a source (float64): position (0-based, px), flux, where it was detected, sky noise of a pixel,
+size of its last step in sigma. Columns of its plan (int64): row of the mixed table, radius of the fit, radius
+drawn (px).
 """
 
 from __future__ import annotations

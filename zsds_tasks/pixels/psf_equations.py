@@ -1,8 +1,8 @@
 """Normal equations of a group of sources on the residual image: compiled kernels.
 
 Of each member five flat stamps are kept, on the square around its disc: light and its derivatives by x and y,
-inverse variances and residuals. All are zero outside the disc and where unusable, so a sum over a square is one
-over the disc, and one over the overlap of two squares is one over the pixels both discs share.
+inverse variances and residuals. All are zero outside the disc and where unusable, so a sum over a square is
+one over the disc, and one over the overlap of two squares is one over the pixels both discs share.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STAMPS = 5
 
 
 @njit("void(f4[:, ::1], f4[:, ::1], f8[::1], i8, f8, f4[:, ::1])", cache=True, nogil=True)
-def _weigh(image: Image, residual: Image, source: Floats, fit: int, gain: float, stamps: Image) -> None:
+def weigh_disc(image: Image, residual: Image, source: Floats, fit: int, gain: float, stamps: Image) -> None:
     """Write residuals and inverse variances of the pixels of a source's disc, and blank its light elsewhere.
 
     The light that makes the noise is that of all sources as fitted: image minus residual. The image itself
@@ -85,7 +85,7 @@ def _overlap(a: Image, weight: Image, b: Image, n_a: int, n_b: int, row: int, co
         own, other = i * n_a, (i - row) * n_b - column
         for j in range(left, right):
             total += a[own + j] * weight[own + j] * b[other + j]
-    return total
+    return float(total)
 
 
 @njit(
@@ -126,7 +126,7 @@ def normal_equations(
         for p in range(3):
             square = stamps[k, p, : size * size].reshape(size, size)
             sample_source(tables, source, own, fit, int(p == BY_X), int(p == BY_Y), square, work)
-        _weigh(image, residual, source, fit, gain, stamps[k])
+        weigh_disc(image, residual, source, fit, gain, stamps[k])
         _own_sums(stamps[k], size * size, 3 * k, normal, right)
         row, column = round(source[Y]) - fit, round(source[X]) - fit
         for other in range(k):

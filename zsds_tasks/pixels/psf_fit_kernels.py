@@ -1,8 +1,8 @@
 """Compiled kernels of PSF photometry: step sources on the residual image, and judge their fits.
 
-The residual image is the image without all sources as they are known, NaN where unusable. A group is fitted on
-it by one Gauss-Newton step of flux, x and y of all its members, then drawn anew. Taking turns over all groups
-a few times solves for the whole image at once, however crowded.
+The residual image is the image without all sources as they are known, NaN where unusable. A group is fitted
+on it by one Gauss-Newton step of flux, x and y of all its members, then drawn anew. Taking turns over all
+groups a few times solves for the whole image at once, however crowded.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def judge(
     gain: float,
     results: Floats,
 ) -> None:
-    """Write errors and qualities of all members of some groups into `results` (N, RESULT_COLUMNS); see `sweep`.
+    """Write errors and qualities of the members of some groups to `results` (N, RESULT_COLUMNS); see `sweep`.
 
     Errors come from the inverse of the group's normal matrix: neighbours' uncertainties are in them. A source
     that the pixels do not determine has infinite errors.

@@ -55,7 +55,7 @@ def group_sources(x: Floats, y: Floats, link_px: float, most: int) -> Groups:
     Returns
     -------
     Groups
-        In the order of square tiles of the image, so that neighbours in memory are handled one after the other.
+        In the order of square tiles of the image: neighbours in memory are handled one after the other.
     """
     n = len(x)
     parent = np.arange(n)

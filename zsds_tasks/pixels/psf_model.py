@@ -1,7 +1,7 @@
 """A point-spread function that varies over an image: tables at sub-pixel steps, one per polynomial term.
 
-It is an *effective* PSF: the light a pixel records as a function of its distance from the star, pixel included.
-So it is sampled, never integrated, and is the same function for any sub-pixel place of the star.
+It is an *effective* PSF: the light a pixel records as a function of its distance from the star, the pixel's
+own square included. So it is sampled, never integrated, and is the same function for any sub-pixel place.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class PsfModel:
     Parameters
     ----------
     tables : numpy.ndarray (T, S, S, n, n), float32
-        B-spline coefficients of every polynomial term (see `psf_splines`). On a stamp of 2 half + 1 pixels the
-        first sums to 1 and the others to 0, so the PSF sums to 1 anywhere.
+        B-spline coefficients of every polynomial term (see `psf_splines`). On a stamp of 2 half + 1 pixels
+        the first sums to 1 and the others to 0, so the PSF sums to 1 anywhere.
     degree : int
         Of the polynomial in x and y, 0 to 2: T is 1, 3 or 6.
     shape : (ny, nx)
@@ -170,13 +170,13 @@ class PsfModel:
         return float(1 / np.sum(stamp**2))
 
     def fwhm_at(self, x: float, y: float) -> float:
-        """Return the FWHM at 0-based image place (x, y), px: diameter of the circle as large as the half peak."""
+        """Return the FWHM at 0-based place (x, y), px: diameter of the circle as large as the half peak."""
         fine = self._fine(x, y)
         over = float(np.count_nonzero(fine > fine.max() / 2)) + _edge_share(fine)
         return 2 * math.sqrt(over / math.pi) / FINE_STEPS
 
     def moments_at(self, x: float, y: float) -> tuple[float, float, float]:
-        """Return second moments (xx, xy, yy; square px) of the Gaussian that matches the core at a place best."""
+        """Return moments (xx, xy, yy; square px) of the Gaussian that matches the core at a place best."""
         fine = self._fine(x, y)
         half = fine.shape[0] // 2
         u = np.arange(-half, half + 1) / FINE_STEPS

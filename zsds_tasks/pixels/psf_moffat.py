@@ -1,7 +1,7 @@
 """A Moffat profile fitted to many stars at once, its shape a polynomial in place.
 
-It is what the tables of a PSF start from, and what they fall back to where stars say little: in the wings, and
-between few stars. Being smooth it fixes how much light the wings hold far better than free tables would.
+It is what the tables of a PSF start from, and what they fall back to where stars say little: in the wings,
+and between few stars. Being smooth it fixes how much light the wings hold better than free tables would.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def fit_moffat(
 
 @dataclass(frozen=True)
 class _Equations:
-    """Normal equations of every star's shape (own parameters eliminated), and how these follow a step of it."""
+    """Normal equations of every star's shape, own parameters eliminated; how these follow a step of it."""
 
     normal: Floats
     right: Floats
@@ -248,8 +248,8 @@ def _sum_star(
 
 
 @njit(
-    "f8(f4[:, :, ::1], f8[::1], f8, f8, f8[:, ::1], f8[:, ::1], b1, f8[:, :, ::1], f8[:, ::1], f8[:, :, ::1], "
-    "f8[:, ::1])",
+    "f8(f4[:, :, ::1], f8[::1], f8, f8, f8[:, ::1], f8[:, ::1], b1, f8[:, :, ::1], f8[:, ::1], "
+    "f8[:, :, ::1], f8[:, ::1])",
     cache=True,
     nogil=True,
 )
@@ -266,7 +266,7 @@ def _accumulate(
     mixed: Floats,
     change: Floats,
 ) -> float:
-    """Write each star's equations, see `_Equations`; return the mean of clipped squared residuals in sigma."""
+    """Write each star's equations, see `_Equations`; return the mean of clipped squared residuals."""
     cost = np.zeros(2)
     full, side = np.empty((LOCAL + SHAPE, LOCAL + SHAPE)), np.empty(LOCAL + SHAPE)
     for star in range(stamps.shape[0]):

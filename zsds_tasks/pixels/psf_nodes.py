@@ -40,8 +40,8 @@ def spline_matrix(of_half: int, nodes: int, half: int, wanted: int) -> Floats:
 def centred(nodes: Floats, half: int, oversampling: int, sigma: float) -> Floats:
     """Move a PSF so that its centroid under a Gaussian window is zero, at any place of the image.
 
-    Shifting all stars one way and the PSF the other leaves every residual as it is: without this the places of
-    stars would drift over the image as the tables please.
+    Shifting all stars one way and the PSF the other leaves every residual as it is: without this the places
+    of stars would drift over the image as the tables please.
 
     Parameters
     ----------
@@ -67,8 +67,8 @@ def centred(nodes: Floats, half: int, oversampling: int, sigma: float) -> Floats
 def profile_nodes(profile: Moffat, degree: int, half: int, oversampling: int) -> Floats:
     """Return a profile, normalised at every place, as values at the nodes of polynomial terms (T, n, n).
 
-    The polynomial is that which fits the profile best on a grid of places: one of degree 2 follows widths that
-    vary by a tenth to 1e-3.
+    The polynomial is that which fits the profile best on a grid of places: one of degree 2 follows widths
+    that vary by a tenth to 1e-3.
     """
     side = np.linspace(-1, 1, 2 * degree + 1) * (PLACES_WITHIN if degree else 0)
     places = np.zeros((len(side) ** 2, MAX_TERMS))

@@ -1,4 +1,4 @@
-"""PSF photometry of a whole image: all sources at once, twice, the second time with what the first revealed."""
+"""PSF photometry of a whole image: all sources at once, and again with those that the first pass reveals."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from zsds_tasks.pixels import psf_fit_kernels as kernels
 from zsds_tasks.pixels.mesh import Mesh
 from zsds_tasks.pixels.peaks import Peaks, PeaksConfig, detect_peaks
 from zsds_tasks.pixels.psf_config import PsfPhotometryConfig
+from zsds_tasks.pixels.psf_extent import is_extended
 from zsds_tasks.pixels.psf_model import SIGMA_OF_FWHM, PsfModel
 from zsds_tasks.pixels.psf_scene import Scene
 from zsds_tasks.pixels.psf_sky import remaining_sky
@@ -24,6 +25,7 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 Kept = NDArray[np.bool_]
 ISOLATING_SWEEPS = 2
+GALAXY_FWHM = 1.5
 RIPPLE_NOISE = 0.1
 """A star is bright if its PSF at the stamp's edge is above this share of the sky noise."""
 RIPPLE_STAMPS = 4.0  # half stamps around a bright star
@@ -177,8 +179,8 @@ def isolated_stamps(
     Returns
     -------
     callable
-        Takes a PsfModel and rows of the peaks; returns stamps (N, n, n) around the pixels nearest to the places
-        found, and these places x, y (N). What `psf_build.build_psf` takes.
+        Takes a PsfModel and rows of the peaks; returns stamps (N, n, n) around the pixels nearest to the
+        places found, and these places x, y (N). What `psf_build.build_psf` takes.
     """
 
     def isolate(model: PsfModel, rows: NDArray[np.intp]) -> tuple[Image, Floats, Floats]:
@@ -213,9 +215,15 @@ def _revealed(scene: Scene, mask: Mask, bits: int, peaks_config: PeaksConfig) ->
     sky = scene.noise.at(peaks.x, peaks.y).astype(np.float64)
     expected = np.sqrt(sky**2 + light / scene.gain + (config.model_error * light) ** 2)
     kept = ~peaks.is_hidden & (peaks.significance * sky / expected >= peaks_config.threshold_sigma)
-    if len(scene) and len(peaks):
-        tree = cKDTree(np.column_stack([scene.x, scene.y]))
-        kept &= tree.query(np.column_stack([peaks.x, peaks.y]))[0] >= config.separation_fwhm * fwhm
+    peaks = peaks.take(kept)
+    if len(scene) == 0 or len(peaks) == 0:
+        return peaks
+    distance, near = cKDTree(np.column_stack([scene.x, scene.y])).query(np.column_stack([peaks.x, peaks.y]))
+    kept = distance >= config.separation_fwhm * fwhm
+    crowding = len(scene) * np.pi * (GALAXY_FWHM * fwhm) ** 2 / (nx * ny)
+    if crowding < config.crowded_neighbours:
+        wide = is_extended(scene, near.astype(np.int64), config.fragment_sharp)
+        kept &= ~(wide & (distance < GALAXY_FWHM * fwhm))
     return peaks.take(kept)
 
 

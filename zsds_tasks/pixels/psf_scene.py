@@ -1,7 +1,7 @@
 """All sources of one image as they are known so far, and the image without them.
 
-What `psf_photometry` orchestrates: sources are added, fitted in turns, dropped; the residual image always is the
-image minus all of them as they stand.
+What `psf_photometry` orchestrates: sources are added, fitted in turns, dropped; the residual image always is
+the image minus all of them as they stand.
 """
 
 from __future__ import annotations
@@ -110,8 +110,9 @@ class Scene:
     def add(self, peaks: Peaks, *, is_revealed: bool = False) -> NDArray[np.bool_]:
         """Add sources at peaks, with their guessed fluxes; return which peaks were taken.
 
-        Around the hidden core of a saturated star the rim and the trail's ends hold charge that is not light of
-        that place: what touches such a patch of unusable pixels becomes unusable, and peaks on it are left out.
+        Around the hidden core of a saturated star the rim and the trail's ends hold charge that is not light
+        of that place: what touches such a patch of unusable pixels becomes unusable, and peaks on it are left
+        out.
         """
         hidden = peaks.is_hidden
         grow_patches(self.residual, np.rint(peaks.x[hidden]), np.rint(peaks.y[hidden]))
@@ -147,7 +148,7 @@ class Scene:
         self.groups = group_sources(self.x, self.y, link, self.config.group_size)
 
     def _planned(self, sources: Floats, is_hidden: NDArray[np.bool_]) -> Rows:
-        """Decide for new sources which PSF they get, where they are fitted and how far drawn; see `PLAN_COLUMNS`."""
+        """Decide for new sources which PSF they get, where they are fitted and how far drawn."""
         config, half = self.config, self.model.half
         plan = np.empty((len(sources), columns.PLAN_COLUMNS), np.int64)
         x, y, flux = (sources[:, k].copy() for k in (columns.X, columns.Y, columns.FLUX))

@@ -1,4 +1,4 @@
-"""Compiled kernels of a scene: unusable pixels, patches of saturated stars, tables of places, single stars."""
+"""Compiled kernels of a scene: unusable pixels, patches of saturated stars, tables, single stars."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def blank_unusable(image: Image, mask: Mask, bits: int, out: Image) -> None:
 
 @njit("i8(f4[:, ::1], i8[:, ::1], i8, i8)", cache=True, nogil=True)
 def _flood(image: Image, patch: Indexes, done: int, n: int) -> int:
-    """Follow a patch of NaN from the pixels `done` to `n` of a list, marking it; return the list's new length."""
+    """Follow a patch of NaN from pixels `done` to `n` of a list, marking it; return its new length."""
     ny, nx = image.shape
     while done < n:
         row, column = patch[done, 0], patch[done, 1]

@@ -1,9 +1,9 @@
 """Tables of a PSF as cubic B-splines finer than a pixel: mixed for a place, sampled at a sub-pixel shift.
 
-A table covers offsets of -(half + 2) to half + 2 pixels from the star, with S nodes per pixel. It is stored by
-phase: `table[phase_y, phase_x, row, column]` belongs to the offsets `row + phase_y / S - (half + 2)` and likewise
-in x. Pixels of one star all fall on the same phases, so that each tap of the spline is a run of neighbours in
-memory.
+A table covers offsets of -(half + 2) to half + 2 pixels from the star, with S nodes per pixel. It is stored
+by phase: `table[phase_y, phase_x, row, column]` belongs to the offset `row + phase_y / S - (half + 2)` in y,
+likewise in x. Pixels of one star all fall on the same phases, so that each tap of the spline is a run of
+neighbours in memory.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ def in_order(table: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def spline_coefficients(values: Floats) -> Floats:
-    """Return the B-spline coefficients (..., n, n) whose spline passes through values at nodes (..., n, n)."""
+    """Return the B-spline coefficients (..., n, n) whose spline passes through values (..., n, n)."""
     once = ndimage.spline_filter1d(values, order=3, axis=-1, mode="mirror")
     return np.asarray(ndimage.spline_filter1d(once, order=3, axis=-2, mode="mirror"))
 
 
 @njit("void(f8, f8, i8, f8[::1])", cache=True, nogil=True)
 def terms_at(u: float, v: float, degree: int, out: Floats) -> None:
-    """Write the polynomial terms of degree 0 to 2 at a place in units of half the image: 1, 3 or 6 of them."""
+    """Write the 1, 3 or 6 polynomial terms of degree 0, 1 or 2 at a place in units of half the image."""
     out[0] = 1.0
     if degree >= 1:
         out[1], out[2] = u, v
@@ -98,7 +98,7 @@ def mix_tables(tables: Image, terms: Floats, reach: int, out: Image) -> None:
 
 @njit("void(f8, i8, i8[:, ::1], f4[:, ::1])", cache=True, nogil=True)
 def spline_taps(shift: float, s: int, place: NDArray[np.int64], weight: Image) -> None:
-    """Write the four taps of the cubic spline along one axis for a star at `shift` px from its pixel's middle.
+    """Write the taps of the cubic spline along one axis for a star at `shift` px from its pixel's middle.
 
     Parameters
     ----------

@@ -77,7 +77,7 @@ def common_level(residual: Image, fit: StarFit) -> float:
     ring = np.hypot(offsets[:, None], offsets[None, :]) > RING_SHARE * half
     used = (fit.weight[faint] > 0) & ring
     counts = used.sum(axis=(1, 2))
-    sums = np.sum(residual[faint], axis=(1, 2), where=used, dtype=np.float64)
+    sums = np.asarray(np.sum(residual[faint], axis=(1, 2), where=used, dtype=np.float64))
     means = sums[counts > 0] / counts[counts > 0]
     return float(np.median(means)) if len(means) else 0.0
 

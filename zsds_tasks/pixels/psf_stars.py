@@ -110,7 +110,7 @@ def choose_stars(
 
 
 def _stellar(sigmas: Floats, clip_mads: float) -> NDArray[np.bool_]:
-    """Tell which widths belong to the narrow bulk; what varies over the image widens the bulk, and is kept."""
+    """Tell which widths belong to the narrow bulk; a PSF that varies widens it, and is kept."""
     kept = np.isfinite(sigmas)
     size = np.log(np.where(kept, sigmas, 1.0))
     for _ in range(5):
@@ -195,7 +195,7 @@ def _bad_counts(
 def candidate_stars(
     image: Image, mask: Mask, bits: int, peaks: Peaks, *, half: int, core: int, least_sigma: float
 ) -> Rows:
-    """Return the peaks, brightest first, that lie wholly inside and have a clean core and nearly clean stamp."""
+    """Return the peaks, brightest first, wholly inside, with a clean core and a nearly clean stamp."""
     ny, nx = image.shape
     column, row = np.rint(peaks.x).astype(np.int64), np.rint(peaks.y).astype(np.int64)
     kept = ~peaks.is_hidden & (peaks.significance >= least_sigma)

@@ -147,7 +147,7 @@ def _add_terms(local: Image, terms: Floats, star: int, power: int, out: Image) -
 def _gather(
     values: Image, weight: Image, flux: Floats, shifts: Floats, terms: Floats, power: int, out: Image
 ) -> None:
-    """Add the transpose of the stars' model, weighted, to `out`; power 2 gives the normal matrix's diagonal."""
+    """Add the transpose of the stars' model, weighted, to `out`; power 2: the normal matrix's diagonal."""
     s, m = out.shape[1], out.shape[3]
     n = values.shape[1]
     local, work = np.empty((s, s, m, m), np.float32), np.empty((s, n, m), np.float32)

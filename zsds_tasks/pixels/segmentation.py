@@ -21,7 +21,10 @@ class SegmentationConfig(Declaration):
     """How sources are found and parted."""
 
     threshold_sigma: Annotated[float, Field(gt=0)] = Field(
-        1.4, description="of a sky pixel of the unfiltered image; the filtered image must be above"
+        1.5, description="largest threshold on the filtered image, in sigma of a sky pixel before filtering"
+    )
+    filtered_sigma: Annotated[float, Field(gt=0)] = Field(
+        4.0, description="the same in sigma after filtering: taken where lower, as it is in poor seeing"
     )
     min_area: Annotated[int, Field(ge=1)] = Field(5, description="pixels a source must have")
     contrast: Annotated[float, Field(ge=0, le=1)] = Field(
@@ -54,6 +57,8 @@ class Segmentation:
         The source was parted from another one.
     height : numpy.ndarray (N), float32
         Value of the filtered image at the peak.
+    threshold : float
+        That of the filtered image, in sigma of a sky pixel before filtering.
     """
 
     labels: Indexes
@@ -62,6 +67,7 @@ class Segmentation:
     peak: Indexes
     is_parted: NDArray[np.bool_]
     height: Image
+    threshold: float
 
     def __len__(self) -> int:
         return len(self.peak)
@@ -79,7 +85,13 @@ class Segmentation:
         first = np.concatenate([[0], np.cumsum(area[wanted])]).astype(np.int32)
         pixels = self.pixels[np.repeat(wanted, area)]
         return Segmentation(
-            self.labels, pixels, first, self.peak[wanted], self.is_parted[wanted], self.height[wanted]
+            self.labels,
+            pixels,
+            first,
+            self.peak[wanted],
+            self.is_parted[wanted],
+            self.height[wanted],
+            self.threshold,
         )
 
     def mark(self, mask: NDArray[np.uint16], flag: int) -> None:
@@ -137,7 +149,9 @@ def segment(
     if not image.shape == mask.shape == noise.shape or (out is not None and out.shape != image.shape):
         raise ValueError(f"image {image.shape}, mask {mask.shape} and noise {noise.shape} disagree")
     kernel = gaussian_kernel(fwhm)
-    limit = (noise.values * np.float32(config.threshold_sigma)).astype(np.float32)
+    power = float(np.sum(kernel.astype(np.float64) ** 2))  # root of what the filter leaves of a variance
+    threshold = min(config.threshold_sigma, config.filtered_sigma * power)
+    limit = (noise.values * np.float32(threshold)).astype(np.float32)
     found, values, runs, parent = scan_image(
         image,
         mask,
@@ -151,17 +165,22 @@ def segment(
     order, first, _ = group_pixels(runs, parent, config.min_area)
     labels = np.zeros(image.shape, np.int32) if out is None else out
     labels.fill(0)
-    # Of the filtered image; light and sky have the same filter.
-    spread = float(np.sum(kernel.astype(np.float64) ** 2)) ** 2
+    spread = power**2  # light and sky have the same filter
     level = float(np.median(noise.values))
     limits = np.array(
         [config.contrast, config.significance, spread * level**2, spread / gain, config.prominence]
     )
-    return _part(labels, found[order], values[order], first, config.min_area, limits)
+    return _part(labels, found[order], values[order], first, config.min_area, limits, threshold)
 
 
 def _part(
-    labels: Indexes, pixels: Indexes, values: Image, first: Indexes, least: int, limits: NDArray[np.float64]
+    labels: Indexes,
+    pixels: Indexes,
+    values: Image,
+    first: Indexes,
+    least: int,
+    limits: NDArray[np.float64],
+    threshold: float,
 ) -> Segmentation:
     """Part components into sources and put their pixels in order of source; see `part_components`."""
     flat = labels.reshape(-1)
@@ -175,7 +194,7 @@ def _part(
     by_source = np.argsort(label, kind="stable")[np.count_nonzero(label == 0) :]
     bounds = np.concatenate([[0], np.cumsum(area[:n])]).astype(np.int32)
     return Segmentation(
-        labels, pixels[by_source], bounds, peak[:n].copy(), is_parted[:n].copy(), height[:n].copy()
+        labels, pixels[by_source], bounds, peak[:n].copy(), is_parted[:n].copy(), height[:n].copy(), threshold
     )
 
 

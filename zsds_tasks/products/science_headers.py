@@ -208,7 +208,9 @@ _WCS_COMMENTS: Final = {
     "CD": "[deg/pixel] matrix",
     "PV": "distortion (TPV)",
 }
-_WCS_NAME = re.compile(r"(CTYPE|CUNIT|CRVAL|CRPIX)[12]|(CD)[12]_[12]|(PV)[12]_[0-9]{1,2}|(RADESYS|EQUINOX|LONPOLE)")
+_WCS_NAME = re.compile(
+    r"(CTYPE|CUNIT|CRVAL|CRPIX)[12]|(CD)[12]_[12]|(PV)[12]_[0-9]{1,2}|(RADESYS|EQUINOX|LONPOLE)"
+)
 
 
 def carried(raw: Mapping[str, Value | None]) -> dict[str, Value]:

@@ -1,7 +1,7 @@
 """One readout channel with everything known about it: for tests and benchmarks of single stages.
 
 A night delivers files; here one exposure of one channel stays in memory, pointed at any place of the
-simulated sky, in any seeing, together with its detector, its light path, its truth and the reference catalogues
+simulated sky, in any seeing, with its detector, its light path, its truth and the reference catalogues
 around it.
 """
 

@@ -172,7 +172,7 @@ def measure_apertures(
         image, mask, replaced, segmentation, background.noise, gain, psf.fwhm, config.measure
     )
     # On the wings of a bright star everything is above the threshold: a source is above the wings too.
-    limit = config.segmentation.threshold_sigma * found.noise
+    limit = segmentation.threshold * found.noise
     stands_out = segmentation.height - np.maximum(found.source["local"], 0) > config.stand_out * limit
     segmentation, found = segmentation.keep(stands_out), found.keep(stands_out)
     flags = _flags(found, segmentation, unusable_bits, config)
@@ -185,7 +185,7 @@ def measure_apertures(
     columns |= {
         "number": np.arange(1, len(segmentation) + 1),
         "background": background.level.at(*(p.copy() for p in place)),
-        "threshold": config.segmentation.threshold_sigma * found.noise,
+        "threshold": segmentation.threshold * found.noise,
         "isoarea_image": segmentation.area,
         "extent": extent[0],
         "extent_err": extent[1],

@@ -189,8 +189,8 @@ def box_flags(
     Returns
     -------
     numpy.ndarray (N), int32
-        The bit-wise OR over the box around the pixel nearest to the source, without the bits of sources (1 and
-        11); -1 where the box does not lie wholly inside.
+        The bit-wise OR over the box around the pixel nearest to the source, without the bits of sources (1
+        and 11); -1 where the box does not lie wholly inside.
     """
     out = np.empty(len(x), np.int32)
     _box_flags(mask, np.asarray(x, np.float64), np.asarray(y, np.float64), half, SOURCE_BITS, out)

@@ -13,7 +13,7 @@ from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.parallel import map_ordered
 from zsds_tasks.settings import Settings
 from zsds_tasks.steps.archiving import Progress
-from zsds_tasks.steps.calibration import build_masters
+from zsds_tasks.steps.calibration import build_lamp_maps, build_masters
 from zsds_tasks.steps.exposure.commit import commit_exposure
 from zsds_tasks.steps.exposure.configuration import ExposureConfig, load_exposure_config
 from zsds_tasks.steps.exposure.outcome import QuadrantOutcome
@@ -123,6 +123,7 @@ def process_waiting(
     }
     for night in sorted(nights):
         build_masters(lakehouse, settings, night, now)
+        build_lamp_maps(lakehouse, settings, night, now)
     return process_exposures(lakehouse, settings, now, expids=expids, config=config)
 
 

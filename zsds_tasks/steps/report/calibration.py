@@ -20,7 +20,15 @@ from zsds_tasks.steps.report.focal_plane import place_quadrant
 from zsds_tasks.steps.report.gather import NightFacts, records
 from zsds_tasks.steps.report.pictures import BACKGROUND, INK, png
 
-KINDS = {"bias": "Bias, DN", "hifreqflat": "High-frequency flat", "badpix": "Bad pixels"}
+KINDS = {
+    "bias": "Bias, DN",
+    "hifreqflat": "High-frequency flat",
+    "badpix": "Bad pixels",
+    "linearity": "Linearity",
+    "shutter": "Shutter, s",
+    "ledflat": "LED flats",
+    "starflat": "Star flat",
+}
 DEFECTS = {
     "n_dead": ("dead", "#8f5bd6"),
     "n_low": ("low responsivity", "#4c8bf5"),
