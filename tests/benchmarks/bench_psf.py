@@ -1,13 +1,13 @@
-"""Score PSF, detection and PSF photometry against truth, and beside photutils; print rows of docs/benchmarks.md.
+"""Score PSF, detection and PSF photometry against truth, and beside photutils.
 
-    python tests/benchmarks/bench_psf.py [sky,seeing,seed ...]      full quadrants against truth
-    python tests/benchmarks/bench_psf.py peer [sky,seeing,seed]     a corner of one, ours and photutils in one run
+    python tests/benchmarks/bench_psf.py [sky,seeing,seed ...]         full quadrants against truth
+    python tests/benchmarks/bench_psf.py peer [sky,seeing,seed ...]    a corner: ours and photutils in one run
 
-Sky: sparse, ordinary, crowded. Seeing: FWHM before pixel and diffusion, arcsec. Simulated quadrants of 3072 x 3080
-pixels, calibrated with what was planted (bias, response, linearity), saturated pixels and defects masked; cosmic
-rays, trails and ghosts off: their masks are other stages'. Background by zsds_tasks/pixels/background.py.
-Truth knows objects down to magnitude 22. Fluxes of sources hold 1.5 to 3 % less than those of truth: the scattered
-light beyond the PSF's stamp; the median of bright stars is taken out. Isolated: no other object of 1 % of the flux
+Sky: sparse, ordinary, crowded. Seeing: FWHM before pixel and diffusion, arcsec. Simulated quadrants of
+3072 x 3080 pixels, calibrated with what was planted (bias, response, linearity), saturated pixels and defects
+masked; cosmic rays, trails and ghosts are off: their masks are other stages'.
+Truth knows objects down to magnitude 22. Fluxes hold 1.5 to 3 % less than those of truth, the light scattered
+beyond the PSF's stamp: the median of bright stars is taken out. Isolated: no other object of 1 % of the flux
 within 8 pixels. Processor seconds, one thread.
 """
 # ruff: noqa: T201 - a benchmark prints its table
@@ -191,23 +191,30 @@ def score(case, x, y, flux, flux_error, x_error, snr):
                 f"{1e3 * np.median(off[k] - zero):+.1f}",
                 f"{1e3 * width(off[k]):.1f}",
                 f"{width(pull):.2f}",
-                f"{width(x[rows[k]] - case.x[k]):.4f} / {width((x[rows[k]] - case.x[k]) / x_error[rows[k]]):.2f}",
+                f"{width(moved := x[rows[k]] - case.x[k]):.4f} / {width(moved / x_error[rows[k]]):.2f}",
             ]
         print("| " + " | ".join(cells) + " |")
     inside = (x > 5) & (y > 5) & (x < nx - 6) & (y < ny - 6)
     distance = cKDTree(np.column_stack([case.x, case.y])).query(np.column_stack([x, y]))[0]
     false = [
-        f"S/N {low}-{high}: {np.count_nonzero(inside & ~taken & (snr >= low) & (snr < high))} without an object of "
-        f"their own ({np.count_nonzero(inside & (distance > 2.5) & (snr >= low) & (snr < high))} with none within "
-        f"2.5 px) of {np.count_nonzero(inside & (snr >= low) & (snr < high))}"
-        for low, high in ((3, 7), (7, 20), (20, 1e9))
+        false_line(snr, inside, taken, distance, low, high) for low, high in ((3, 7), (7, 20), (20, np.inf))
     ]
-    print("false sources: " + "; ".join(false).replace("1000000000.0", "") + "\n", flush=True)
+    print(
+        "sources without an object of their own (with none within 2.5 px): " + "; ".join(false) + "\n",
+        flush=True,
+    )
 
 
-HEADER = """| mag | stars | found, % | isolated: bias, mmag | scatter, mmag | flux pull | x error, px / pull | \
-crowded: bias | scatter | flux pull | x error / pull |
-|---|---|---|---|---|---|---|---|---|---|---|"""
+def false_line(snr, inside, taken, distance, low, high):
+    here = inside & (snr >= low) & (snr < high)
+    own, near = np.count_nonzero(here & ~taken), np.count_nonzero(here & (distance > 2.5))
+    return f"S/N {low} to {high}: {own} ({near}) of {np.count_nonzero(here)}"
+
+
+HEADER = (
+    "| mag | stars | found, % | isolated: bias, mmag | scatter, mmag | flux pull | x error, px / pull "
+    "| crowded: bias | scatter | flux pull | x error / pull |\n|---|---|---|---|---|---|---|---|---|---|---|"
+)
 
 
 def ours(case, config):
@@ -217,9 +224,9 @@ def ours(case, config):
     core = time.process_time() - began
     parts = stages(case, config)
     print(
-        f"{len(found)} sources, {core:.2f} core-s (FWHM {parts[0]:.3f}, detection {parts[1]:.3f}, PSF {parts[2]:.3f}, "
-        f"photometry {parts[3]:.3f}); PSF of {found.psf.n_stars} stars, degree {found.psf.degree}, FWHM "
-        f"{found.psf.fwhm:.3f} px, chi of its stars {found.psf.chi:.2f}"
+        f"{len(found)} sources, {core:.2f} core-s (FWHM {parts[0]:.3f}, detection {parts[1]:.3f}, "
+        f"PSF {parts[2]:.3f}, photometry {parts[3]:.3f}); PSF of {found.psf.n_stars} stars, degree "
+        f"{found.psf.degree}, FWHM {found.psf.fwhm:.3f} px, chi of its stars {found.psf.chi:.2f}"
     )
     return found
 
@@ -291,8 +298,8 @@ def peer(sky, seeing, seed):
     )
     core = time.process_time() - began
     print(
-        f"photutils {photutils.__version__}: {len(table)} sources (our peaks), EPSFBuilder {psf_core:.2f} core-s of "
-        f"{len(rows)} stars, PSFPhotometry {core:.2f} core-s"
+        f"photutils {photutils.__version__}: {len(table)} sources (our peaks), EPSFBuilder {psf_core:.2f} "
+        f"core-s of {len(rows)} stars, PSFPhotometry {core:.2f} core-s"
     )
     print(HEADER)
     flux, error, x_error = (np.asarray(table[c], float) for c in ("flux_fit", "flux_err", "x_err"))

@@ -225,9 +225,7 @@ def run(field: str, *, alone: bool) -> None:
     stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in chain.seconds.items())
     print(f"\n{field}: {len(chain.points)} sources, FWHM {chain.psf.fwhm:.2f} px; {stages}")
     zero_point = chain.zero_point
-    print(
-        f"MAGZPRMS {zero_point.magzprms:.3f} of {zero_point.nmatches} stars, limit {chain.depth.limit:.2f}"
-    )
+    print(f"MAGZPRMS {zero_point.magzprms:.3f} of {zero_point.nmatches} stars, limit {chain.depth.limit:.2f}")
     show("ours", total, len(chain.points), score(exposed, noise, n_eff, gain, ours(chain)))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"peak memory of this process, the simulator included: {memory:.2f} GB")

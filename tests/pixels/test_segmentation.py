@@ -10,7 +10,9 @@ from scipy import ndimage
 from zsds_tasks.pixels.mesh import Mesh
 from zsds_tasks.pixels.segmentation import SegmentationConfig, gaussian_kernel, segment
 
-WHOLE = SegmentationConfig(threshold_sigma=1.5, filtered_sigma=100, min_area=3, contrast=1.0, significance=1e9)
+WHOLE = SegmentationConfig(
+    threshold_sigma=1.5, filtered_sigma=100, min_area=3, contrast=1.0, significance=1e9
+)
 FWHM = 2.2
 
 

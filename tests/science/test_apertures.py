@@ -126,8 +126,9 @@ def test_the_wings_of_a_bright_star_are_no_sources():
     image = (60000 * np.exp(-0.5 * (r / 1.2) ** 2) + 40 * np.exp(-r / 40)).astype(np.float32)
     add_noise(image, rng)
     catalog = measure(image)
-    assert len(catalog) <= 4
-    assert len(measure(image, config=ApertureConfig(stand_out=0.0))) > len(catalog)
+    loose = measure(image, config=ApertureConfig(stand_out=0.0))
+    assert len(loose) > 50
+    assert len(catalog) < 0.15 * len(loose)
 
 
 def test_columns_are_declared_once_and_all_there():

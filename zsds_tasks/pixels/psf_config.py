@@ -50,7 +50,7 @@ class PsfPhotometryConfig(Declaration):
     )
     crowded_neighbours: Annotated[float, Field(ge=0)] = Field(
         0.1,
-        description="chance neighbours within 1.5 FWHM from which on a wide source is rather a blend than a galaxy",
+        description="chance neighbours within 1.5 FWHM from which on a wide source is rather a blend",
     )
     fragment_chi: Annotated[float, Field(ge=0)] = Field(
         1.3, description="sources revealed beside brighter ones that fit worse, and are wide, are dropped"

@@ -1,7 +1,7 @@
 """Which fitted sources are wider than the PSF in every direction: galaxies, whose outskirts are no sources.
 
-A close pair fitted as one star is too wide along one axis only. So the excess is measured as a tensor: light that
-is spread by a variance t changes by half of t times its second derivatives.
+A close pair fitted as one star is too wide along one axis only. So the excess is measured as a tensor: light
+that is spread by a variance t changes by half of t times its second derivatives.
 """
 
 from __future__ import annotations

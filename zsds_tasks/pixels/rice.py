@@ -139,8 +139,7 @@ def decode_tile(  # noqa: C901, PLR0912 - one loop over a bit stream, in the ord
         n_held -= head
         stop = min(done + block, count)
         if low < 0:
-            for place in range(done, stop):
-                out[place] = last
+            out[done:stop] = last
             done = stop
             continue
         if low > verbatim:

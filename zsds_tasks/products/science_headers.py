@@ -185,6 +185,7 @@ KEYWORDS: Final = (
     *_declared(_TIME, EVERYWHERE, carried=True),
     *_declared(_POINTING, EVERYWHERE, carried=True),
     *_declared(_DETECTOR, EVERYWHERE, carried=True),
+    Keyword("MJD-OBS", float, "d", "shutter open (MJD), the standard's name", EVERYWHERE),
     Keyword("NIGHT", str, "", "observing night", EVERYWHERE),
     Keyword("PID", int, "", "product", EVERYWHERE),
     *_declared(_PROVENANCE, EVERYWHERE),

@@ -55,7 +55,7 @@ class ApertureConfig(Declaration):
         3, description="number (from 0) of the largest circle whose masked pixels set FLAGS 16"
     )
     stand_out: Annotated[float, Field(ge=0)] = Field(
-        1.0, description="least height of a source over the sky beside it, in thresholds"
+        1.15, description="least height of a source over the sky beside it, in thresholds"
     )
     lost_core: Annotated[float, Field(ge=0, le=1)] = Field(
         0.1, description="share of the second circle that may be replaced for a class to be given"
@@ -172,8 +172,9 @@ def measure_apertures(
         image, mask, replaced, segmentation, background.noise, gain, psf.fwhm, config.measure
     )
     # On the wings of a bright star everything is above the threshold: a source is above the wings too.
-    limit = segmentation.threshold * found.noise
-    stands_out = segmentation.height - np.maximum(found.source["local"], 0) > config.stand_out * limit
+    local = np.maximum(found.source["local"], 0)
+    limit = config.stand_out * segmentation.threshold * np.sqrt(found.noise**2 + local / gain)
+    stands_out = segmentation.height - local > limit
     segmentation, found = segmentation.keep(stands_out), found.keep(stands_out)
     flags = _flags(found, segmentation, unusable_bits, config)
     windowed = window_psf(psf, background.level.shape, found.ladder)

@@ -17,7 +17,8 @@ from zsds_tasks.science.photometry.depth import Depth
 from zsds_tasks.science.photometry.psf_sources import PointSources
 from zsds_tasks.science.photometry.zeropoint_solution import ZeroPoint
 from zsds_tasks.science.quality.verdict import ScienceVerdict
-from zsds_tasks.steps.exposure.chain import Chain, known
+from zsds_tasks.steps.exposure.chain import Chain
+from zsds_tasks.steps.exposure.given import known
 
 Floats = NDArray[np.float64]
 MAG_PER_RELATIVE_ERROR = 2.5 / np.log(10.0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,20 +41,12 @@ from zsds_tasks.science.photometry.zeropoint import calibrate
 from zsds_tasks.science.photometry.zeropoint_solution import ZeroPoint
 from zsds_tasks.science.quality.verdict import ScienceVerdict, judge
 from zsds_tasks.steps.exposure.configuration import ExposureConfig
-from zsds_tasks.steps.exposure.given import Buffers, Catalogs, ChainInput
+from zsds_tasks.steps.exposure.given import Buffers, Catalogs, ChainInput, known
 from zsds_tasks.steps.exposure.measures import measure_quality
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.uint16]
 Floats = NDArray[np.float64]
-Found = TypeVar("Found")
-
-
-def known(value: Found | None) -> Found:
-    """Return what an earlier stage has found."""
-    if value is None:
-        raise RuntimeError("a stage of the chain was left out")
-    return value
 
 
 @dataclass

@@ -127,6 +127,7 @@ def _values(work: QuadrantWork, found: Calibrated, readout: RawReadout) -> Value
     }
     zero_point, chain = found.zero_point, found.chain
     values: Values = carried(raw) | {
+        "MJD-OBS": work.exposure["obsmjd"],
         "NIGHT": work.exposure["night"],
         "PID": int(ProductId(ExposureId.parse(work.exposure["expid"]), work.quadrant["rcid"])),
         "STATUS": found.verdict.status,

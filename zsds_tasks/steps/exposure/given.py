@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from zsds_tasks.survey.camera import Camera, Quadrant
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.uint16]
+Found = TypeVar("Found")
 StarsAround = Callable[[tuple[float, float], float], ReferenceStars]
 RowsAround = Callable[[tuple[float, float], float], pa.Table]
 BrightAround = Callable[[tuple[float, float], float], BrightStars]
@@ -98,3 +100,10 @@ class Buffers:
         """Return new ones."""
         images = (np.empty(shape, kind) for kind in (np.float32, np.uint16, np.float32, np.int32))
         return cls(*images)
+
+
+def known(value: Found | None) -> Found:
+    """Return what an earlier stage has found."""
+    if value is None:
+        raise RuntimeError("a stage of the chain was left out")
+    return value
