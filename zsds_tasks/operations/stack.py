@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,9 @@ RAY_PORTS = (6379, 6479)
 # Unused by us, but a head whose client server finds its port taken dies; outside the ports of Ray's workers.
 RAY_CLIENT_PORTS = (20001, 20101)
 START_TIMEOUT_S = 240.0
+RAY_ATTEMPTS = 3
+RAY_IS_UP = "Ray runtime started"
+RAY_PATIENCE = {"RAY_agent_register_timeout_ms": "120000"}
 
 
 class Stack:
@@ -77,9 +81,11 @@ class Stack:
         environment = self.environment()
         say("starting Ray")
         command = _ray_command(ports["ray"], ports["ray_client"])
-        self._service(RAY).start(command, environment | ONE_THREAD | LOOPBACK_ONLY)
+        of_ray = environment | ONE_THREAD | LOOPBACK_ONLY | RAY_PATIENCE
+        self._service(RAY).start(command, of_ray)
         say("preparing Airflow's database")
         self._migrate(environment)
+        self._settle_ray(command, of_ray, say)
         say(f"starting Airflow: {', '.join(AIRFLOW_PARTS)}")
         for part, options in AIRFLOW_PARTS.items():
             self._service(f"airflow-{part}").start(
@@ -122,6 +128,26 @@ class Stack:
     def _require_alive(self) -> None:
         for service in self._services():
             service.require_alive()
+
+    def _settle_ray(
+        self, command: list[str], environment: dict[str, str], say: Callable[[str], None]
+    ) -> None:
+        """Wait until Ray's head says it is up; start it again if it gave up.
+
+        Its parts wait only some seconds for each other, and importing them from a cold or busy disk takes
+        longer; the second time they are warm.
+        """
+        service, deadline = self._service(RAY), time.monotonic() + START_TIMEOUT_S
+        for attempt in range(1, RAY_ATTEMPTS + 1):
+            seen = service.log.read_text(errors="replace").count(RAY_IS_UP) if attempt > 1 else 0
+            if attempt > 1:
+                say(f"Ray gave up; starting it again (attempt {attempt} of {RAY_ATTEMPTS})")
+                service.start(command, environment)
+            while service.process() is not None and time.monotonic() < deadline:
+                if service.log.read_text(errors="replace").count(RAY_IS_UP) > seen:
+                    return
+                time.sleep(0.5)
+        service.require_alive()
 
     def _migrate(self, environment: dict[str, str]) -> None:
         log = self.installation.log_folder / "airflow-migrate.log"
