@@ -82,10 +82,11 @@ class Stack:
         say("starting Ray")
         command = _ray_command(ports["ray"], ports["ray_client"])
         of_ray = environment | ONE_THREAD | LOOPBACK_ONLY | RAY_PATIENCE
+        starts = self._ray_starts()
         self._service(RAY).start(command, of_ray)
         say("preparing Airflow's database")
         self._migrate(environment)
-        self._settle_ray(command, of_ray, say)
+        self._settle_ray(command, of_ray, starts, say)
         say(f"starting Airflow: {', '.join(AIRFLOW_PARTS)}")
         for part, options in AIRFLOW_PARTS.items():
             self._service(f"airflow-{part}").start(
@@ -130,7 +131,7 @@ class Stack:
             service.require_alive()
 
     def _settle_ray(
-        self, command: list[str], environment: dict[str, str], say: Callable[[str], None]
+        self, command: list[str], environment: dict[str, str], starts: int, say: Callable[[str], None]
     ) -> None:
         """Wait until Ray's head says it is up; start it again if it gave up.
 
@@ -139,15 +140,19 @@ class Stack:
         """
         service, deadline = self._service(RAY), time.monotonic() + START_TIMEOUT_S
         for attempt in range(1, RAY_ATTEMPTS + 1):
-            seen = service.log.read_text(errors="replace").count(RAY_IS_UP) if attempt > 1 else 0
             if attempt > 1:
                 say(f"Ray gave up; starting it again (attempt {attempt} of {RAY_ATTEMPTS})")
                 service.start(command, environment)
             while service.process() is not None and time.monotonic() < deadline:
-                if service.log.read_text(errors="replace").count(RAY_IS_UP) > seen:
+                if self._ray_starts() > starts:
                     return
                 time.sleep(0.5)
         service.require_alive()
+
+    def _ray_starts(self) -> int:
+        """Return how often Ray's log, which goes on from one start to the next, says that it is up."""
+        log = self._service(RAY).log
+        return log.read_text(errors="replace").count(RAY_IS_UP) if log.exists() else 0
 
     def _migrate(self, environment: dict[str, str]) -> None:
         log = self.installation.log_folder / "airflow-migrate.log"
