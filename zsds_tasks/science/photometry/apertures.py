@@ -157,25 +157,7 @@ def measure_apertures(
         If shapes disagree.
     """
     replaced = unusable_bits & ~LIGHT_KEPT
-    segmentation = segment(
-        image,
-        mask,
-        replaced,
-        background.noise,
-        psf.fwhm,
-        config.segmentation,
-        gain=gain,
-        full_bits=MaskBit.SATURATED.flag & replaced,
-        out=labels,
-    )
-    found = measure_sources(
-        image, mask, replaced, segmentation, background.noise, gain, psf.fwhm, config.measure
-    )
-    # On the wings of a bright star everything is above the threshold: a source is above the wings too.
-    local = np.maximum(found.source["local"], 0)
-    limit = config.stand_out * segmentation.threshold * np.sqrt(found.noise**2 + local / gain)
-    stands_out = segmentation.height - local > limit
-    segmentation, found = segmentation.keep(stands_out), found.keep(stands_out)
+    segmentation, found = _detect(image, mask, background, replaced, gain, psf.fwhm, config, labels)
     flags = _flags(found, segmentation, unusable_bits, config)
     windowed = window_psf(psf, background.level.shape, found.ladder)
     place = found.source["x"], found.source["y"]
@@ -196,6 +178,36 @@ def measure_apertures(
     }
     typed = {c.attribute: np.ascontiguousarray(columns[c.attribute], c.dtype) for c in COLUMNS}
     return ApertureCatalog(**typed, growth=growth, segmentation=segmentation)
+
+
+def _detect(
+    image: Image,
+    mask: NDArray[np.uint16],
+    background: Background,
+    replaced: int,
+    gain: float,
+    fwhm: float,
+    config: ApertureConfig,
+    labels: Indexes | None,
+) -> tuple[Segmentation, Measures]:
+    """Find and measure the sources, less those that only lie on a bright star's wings."""
+    segmentation = segment(
+        image,
+        mask,
+        replaced,
+        background.noise,
+        fwhm,
+        config.segmentation,
+        gain=gain,
+        full_bits=MaskBit.SATURATED.flag & replaced,
+        out=labels,
+    )
+    found = measure_sources(image, mask, replaced, segmentation, background.noise, gain, fwhm, config.measure)
+    # On the wings of a bright star everything is above the threshold: a source is above the wings too.
+    local = np.maximum(found.source["local"], 0)
+    limit = config.stand_out * segmentation.threshold * np.sqrt(found.noise**2 + local / gain)
+    stands_out = segmentation.height - local > limit
+    return segmentation.keep(stands_out), found.keep(stands_out)
 
 
 def _flags(
