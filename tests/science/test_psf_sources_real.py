@@ -1,4 +1,4 @@
-"""Real pixels: cut-outs of ZTF science images, and one crowded field of the Galactic bulge seen again and again."""
+"""Real pixels: cut-outs of ZTF science images, and a crowded field of the bulge seen several times."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_ztf_cut_outs_are_explained_by_psf_and_noise(real_data):
 
 @pytest.fixture(scope="module")
 def bulge(request):
-    """Five frames of the night of which there are most, in order of time."""
+    """Three frames of the night of which there are most, in order of time."""
     folder = request.getfixturevalue("real_data") / "images" / "saao_kb13475"
     frames = sorted((fits.getheader(path, 1)["MJD-OBS"], path) for path in sorted(folder.glob("*.fits.fz")))
     nights = {}
