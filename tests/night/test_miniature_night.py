@@ -23,7 +23,7 @@ from zsds_tasks.operations.installation import ADMIN, Installation
 from zsds_tasks.operations.stack import Stack
 from zsds_tasks.settings import REPOSITORY, Settings
 
-pytestmark = [pytest.mark.night, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.night, pytest.mark.timeout(1800)]
 NIGHTS = ("20251012", "20251013")
 TABLES = (
     "raw_exposures", "raw_quadrants", "raw_quality", "master_frames", "quarantine", "science_images",
@@ -47,7 +47,7 @@ class Observatory:
     def zsds(self, *words: str) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "zsds_tasks", *words],
-            cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, check=False, timeout=400,
+            cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, check=False, timeout=900,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
@@ -192,7 +192,7 @@ def test_a_backfill_of_both_nights_changes_nothing_that_was_right(observatory):
     with AirflowApi(stack.url, ADMIN, stack.installation.password()) as api:
         api.wait_healthy(timeout_s=60)
         wanted = {f"{night[:4]}-{night[4:6]}-{night[6:]}T00:00:00Z" for night in NIGHTS}
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 600
         while True:
             runs = {r["logical_date"]: r for r in api.runs("night") if r["logical_date"] in wanted}
             again = {

@@ -38,7 +38,7 @@ FIRST_NIGHT = dt.date(
 POLL_S = 1.0
 RESEND_PATIENCE_S = 120.0  # the camera sends a file again once the first copy has been taken in
 INGEST_PATIENCE_S = 300.0
-NIGHT_PATIENCE_S = 900.0
+NIGHT_PATIENCE_S = 1800.0
 SILENT: Callable[[str], None] = lambda _: None  # noqa: E731 - a default that says nothing
 
 
