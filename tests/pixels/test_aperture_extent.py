@@ -9,7 +9,7 @@ from zsds_tasks.pixels.aperture_extent import DISC_OF_FWHM, _disc, measure_exten
 from zsds_tasks.pixels.aperture_sources import _window_ladder
 
 PSF = RoundPsf(0.85)
-LADDER = np.array([1.3, 1.8, 2.6]) * PSF.sigma
+LADDER = np.array([1.2, 1.6]) * PSF.sigma
 
 
 def extent_of(stamps, x, y, floor=0.0):
@@ -31,7 +31,8 @@ def points(x, y, flux):
 def test_a_point_has_no_extent_wherever_it_lies_in_its_pixel():
     x, y = (15 + p.ravel() for p in np.meshgrid(np.linspace(-0.5, 0.5, 7), np.linspace(-0.5, 0.5, 7)))
     extent, _ = extent_of(points(x, y, 1e5), x, y)
-    np.testing.assert_allclose(extent, 0, atol=0.01)
+    np.testing.assert_allclose(extent, 0, atol=0.04)
+    assert abs(np.mean(extent)) < 0.005
 
 
 def test_the_disc_has_an_extent_of_one_and_a_spike_less_than_a_point():
@@ -46,7 +47,7 @@ def test_the_disc_has_an_extent_of_one_and_a_spike_less_than_a_point():
 
 
 @pytest.mark.parametrize("seed", [21, 22, 23])
-@pytest.mark.parametrize("flux", [1500.0, 20000.0])
+@pytest.mark.parametrize("flux", [500.0, 3000.0])
 def test_the_error_is_the_scatter(seed, flux):
     rng = np.random.default_rng(seed)
     x, y = rng.uniform(14.5, 15.5, (2, 300))
@@ -57,6 +58,13 @@ def test_the_error_is_the_scatter(seed, flux):
     pull = extent / error
     assert abs(np.mean(pull)) < 0.2
     assert 0.88 < np.std(pull) < 1.12
+
+
+def test_the_floor_covers_what_depends_on_the_place_in_a_pixel():
+    rng = np.random.default_rng(24)
+    x, y = rng.uniform(14.5, 15.5, (2, 300))
+    extent, error = extent_of(points(x, y, 1e6), x, y, floor=0.012)
+    assert np.max(np.abs(extent) / error) < 1
 
 
 def test_without_light_there_is_no_answer():

@@ -29,7 +29,7 @@ class MeasureConfig(Declaration):
         40, description="half the largest stamp, px"
     )
     ladder: tuple[float, ...] = Field(
-        (1.3, 1.8, 2.6), description="widths of the Gaussian windows, in sigma of the PSF"
+        (1.2, 1.6), description="widths of the Gaussian windows, in sigma of the PSF"
     )
 
 

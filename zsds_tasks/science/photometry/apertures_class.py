@@ -23,7 +23,7 @@ class ClassConfig(Declaration):
         0.15, description="of stars beyond noise: companions, errors of the PSF"
     )
     star_share: Annotated[float, Field(gt=0, lt=1)] = Field(0.5, description="prior probability of a star")
-    psf_floor: Annotated[float, Field(ge=0)] = Field(0.004, description="relative error of the PSF's profile")
+    psf_floor: Annotated[float, Field(ge=0)] = Field(0.012, description="relative error of the PSF's profile")
 
 
 def star_probability(extent: Floats, error: Floats, config: ClassConfig) -> Floats:
