@@ -8,10 +8,11 @@ from aperture_builders import GAIN, NOISE, RoundPsf, add_gaussians, add_noise, s
 
 from zsds_tasks.pixels.background import Background
 from zsds_tasks.pixels.mesh import Mesh
+from zsds_tasks.products.fits_tables import N_APERTURES
 from zsds_tasks.products.masks import MaskBit
 from zsds_tasks.science.photometry.apertures import ApertureCatalog, ApertureConfig, measure_apertures
 from zsds_tasks.science.photometry.apertures_class import ClassConfig, star_probability
-from zsds_tasks.science.photometry.apertures_columns import COLUMNS, N_APERTURES
+from zsds_tasks.science.photometry.apertures_columns import COLUMNS
 
 PSF = RoundPsf(0.95)
 CONFIG = ApertureConfig()
@@ -140,8 +141,10 @@ def test_columns_are_declared_once_and_all_there():
     for column in COLUMNS:
         array = getattr(catalog, column.attribute)
         assert array.dtype == np.dtype(column.dtype), column.name
-        assert array.shape == ((len(catalog), N_APERTURES) if column.n > 1 else (len(catalog),)), column.name
-        assert column.n in {1, N_APERTURES}
+        assert array.shape == ((len(catalog), N_APERTURES) if column.width > 1 else (len(catalog),)), (
+            column.name
+        )
+        assert column.width in {1, N_APERTURES}
     np.testing.assert_allclose(catalog.threshold, catalog.segmentation.threshold * NOISE)
     np.testing.assert_allclose(catalog.background, 150)
     assert np.all(catalog.elongation >= 1)

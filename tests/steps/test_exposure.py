@@ -237,6 +237,17 @@ def test_commits_one_version_per_table_and_exposure(place):
     assert {n: place.lakehouse.table(n).version() - v for n, v in counts.items()} == dict.fromkeys(TABLES, 1)
 
 
+def test_residuals_are_drawn_on_demand(processed):
+    from zsds_tasks.errors import UnusableInputError
+    from zsds_tasks.steps.exposure.residuals import plot_residuals
+
+    picture = plot_residuals(processed.lakehouse, processed.settings, processed.expids[0], 2)
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 20_000
+    with pytest.raises(UnusableInputError, match="channel 2: has no sources"):
+        plot_residuals(processed.lakehouse, processed.settings, processed.expids[1], 2)
+
+
 def test_nothing_at_all_to_do(settings):
     from zsds_tasks.lakehouse import open_lakehouse
 

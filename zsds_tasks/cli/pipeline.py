@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +15,20 @@ Night = Annotated[str, typer.Argument(help="Observing night, YYYYMMDD.")]
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (ingest, assess, masters, process, refine, leds, check, publish, score, report, tidy):
+    for command in (
+        ingest,
+        assess,
+        masters,
+        process,
+        residuals,
+        refine,
+        leds,
+        check,
+        publish,
+        score,
+        report,
+        tidy,
+    ):
         app.command()(command)
 
 
@@ -97,6 +111,21 @@ def process(
             progress=lambda what, done, total: tell(f"process: {done} of {total} {what}"),
         )
     show_facts(f"exposures of {night}", summary.as_dict())
+
+
+def residuals(
+    expid: Annotated[int, typer.Argument(help="Exposure.")],
+    rcid: Annotated[int, typer.Argument(help="Readout channel.")],
+    out: Annotated[Path, typer.Option(help="Where to write the picture.")] = Path("residuals.png"),
+) -> None:
+    """Draw the astrometric residuals of one calibrated channel."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps.exposure.residuals import plot_residuals
+
+    settings = load_settings()
+    out.write_bytes(plot_residuals(open_lakehouse(settings), settings, expid, rcid))
+    say(str(out.resolve()))
 
 
 def refine(night: Night) -> None:

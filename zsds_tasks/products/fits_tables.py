@@ -38,6 +38,11 @@ class CatalogColumn:
     comment: str
     width: int = 1
 
+    @property
+    def attribute(self) -> str:
+        """Its name as that of a Python attribute."""
+        return self.name.lower()
+
 
 PSF_CATALOG: Final = (
     CatalogColumn("sourceid", "i4", "", "row in this catalogue, from 0"),
@@ -55,36 +60,48 @@ PSF_CATALOG: Final = (
     CatalogColumn("flags", "i4", "", "OR of the mask over 5 x 5; -1 at an edge"),
 )
 APERTURE_CATALOG: Final = (
-    CatalogColumn("NUMBER", "i4", "", "row in this catalogue, from 1"),
-    CatalogColumn("XWIN_IMAGE", "f8", "pixel", "windowed column, first pixel is 1"),
-    CatalogColumn("YWIN_IMAGE", "f8", "pixel", "windowed row, first pixel is 1"),
-    CatalogColumn("ALPHAWIN_J2000", "f8", "deg", "windowed right ascension (ICRS)"),
-    CatalogColumn("DELTAWIN_J2000", "f8", "deg", "windowed declination (ICRS)"),
-    CatalogColumn("ERRAWIN_IMAGE", "f4", "pixel", "error of the position, major axis"),
-    CatalogColumn("ERRBWIN_IMAGE", "f4", "pixel", "error of the position, minor axis"),
-    CatalogColumn("FLUX_APER", "f4", "adu", "in FIXAPERS apertures", N_APERTURES),
-    CatalogColumn("FLUXERR_APER", "f4", "adu", "their 1-sigma errors", N_APERTURES),
-    CatalogColumn("MAG_APER", "f4", "mag", "-2.5 log10(flux); add MAGZP", N_APERTURES),
-    CatalogColumn("MAGERR_APER", "f4", "mag", "their 1-sigma errors", N_APERTURES),
-    CatalogColumn("FLUX_AUTO", "f4", "adu", "in a Kron ellipse"),
-    CatalogColumn("FLUXERR_AUTO", "f4", "adu", "its 1-sigma error"),
-    CatalogColumn("MAG_AUTO", "f4", "mag", "-2.5 log10(flux); add MAGZP"),
-    CatalogColumn("MAGERR_AUTO", "f4", "mag", "its 1-sigma error"),
-    CatalogColumn("KRON_RADIUS", "f4", "", "Kron radius in units of A and B"),
-    CatalogColumn("FLUX_RADIUS", "f4", "pixel", "radius that holds half the Kron flux"),
-    CatalogColumn("BACKGROUND", "f4", "adu", "sky at the source"),
-    CatalogColumn("THRESHOLD", "f4", "adu", "detection threshold above the sky"),
-    CatalogColumn("ISOAREA_IMAGE", "i4", "pixel**2", "area above the threshold"),
-    CatalogColumn("AWIN_IMAGE", "f4", "pixel", "RMS along the major axis"),
-    CatalogColumn("BWIN_IMAGE", "f4", "pixel", "RMS along the minor axis"),
+    CatalogColumn("NUMBER", "i4", "", "Running number from 1; label of the source's pixels"),
+    CatalogColumn("XWIN_IMAGE", "f8", "pixel", "Windowed column, FITS 1-based"),
+    CatalogColumn("YWIN_IMAGE", "f8", "pixel", "Windowed row, FITS 1-based"),
+    CatalogColumn("ALPHAWIN_J2000", "f8", "deg", "Windowed right ascension (ICRS)"),
+    CatalogColumn("DELTAWIN_J2000", "f8", "deg", "Windowed declination (ICRS)"),
+    CatalogColumn("ERRX2WIN_IMAGE", "f4", "pixel**2", "Variance of XWIN_IMAGE"),
+    CatalogColumn("ERRY2WIN_IMAGE", "f4", "pixel**2", "Variance of YWIN_IMAGE"),
+    CatalogColumn("ERRXYWIN_IMAGE", "f4", "pixel**2", "Their covariance"),
+    CatalogColumn("ERRAWIN_IMAGE", "f4", "pixel", "Error of the position, major axis"),
+    CatalogColumn("ERRBWIN_IMAGE", "f4", "pixel", "Error of the position, minor axis"),
+    CatalogColumn("X_IMAGE", "f4", "pixel", "Isophotal barycentre, column, FITS 1-based"),
+    CatalogColumn("Y_IMAGE", "f4", "pixel", "Isophotal barycentre, row, FITS 1-based"),
+    CatalogColumn("FLUX_APER", "f4", "adu", "Light in circles of FIXAPERS diameter", N_APERTURES),
+    CatalogColumn("FLUXERR_APER", "f4", "adu", "1-sigma error of FLUX_APER", N_APERTURES),
+    CatalogColumn("MAG_APER", "f4", "mag", "-2.5 log10 FLUX_APER; NaN if not positive", N_APERTURES),
+    CatalogColumn("MAGERR_APER", "f4", "mag", "1-sigma error of MAG_APER", N_APERTURES),
+    CatalogColumn("LOST_APER", "f4", "pixel**2", "Replaced area in the circles", N_APERTURES),
+    CatalogColumn("FLUX_AUTO", "f4", "adu", "Light in the Kron ellipse"),
+    CatalogColumn("FLUXERR_AUTO", "f4", "adu", "1-sigma error of FLUX_AUTO"),
+    CatalogColumn("MAG_AUTO", "f4", "mag", "-2.5 log10 FLUX_AUTO; NaN if not positive"),
+    CatalogColumn("MAGERR_AUTO", "f4", "mag", "1-sigma error of MAG_AUTO"),
+    CatalogColumn("KRON_RADIUS", "f4", "", "Semi-axes of the Kron ellipse in those of the isophote"),
+    CatalogColumn("FLUX_ISO", "f4", "adu", "Light of the isophote's pixels"),
+    CatalogColumn("FLUX_MAX", "f4", "adu", "Brightest pixel over the sky"),
+    CatalogColumn("FLUX_RADIUS", "f4", "pixel", "Radius that holds half of FLUX_AUTO"),
+    CatalogColumn("BACKGROUND", "f4", "adu", "Sky level at the source"),
+    CatalogColumn("THRESHOLD", "f4", "adu", "Isophotal threshold over the sky"),
+    CatalogColumn("ISOAREA_IMAGE", "i4", "pixel**2", "Pixels of the isophote"),
+    CatalogColumn("A_IMAGE", "f4", "pixel", "Isophotal RMS along the major axis"),
+    CatalogColumn("B_IMAGE", "f4", "pixel", "Isophotal RMS along the minor axis"),
+    CatalogColumn("AWIN_IMAGE", "f4", "pixel", "RMS along the major axis, Gaussian window taken out"),
+    CatalogColumn("BWIN_IMAGE", "f4", "pixel", "RMS along the minor axis, Gaussian window taken out"),
     CatalogColumn("AWIN_WORLD", "f4", "deg", "RMS along the major axis"),
     CatalogColumn("BWIN_WORLD", "f4", "deg", "RMS along the minor axis"),
-    CatalogColumn("THETAWIN_IMAGE", "f4", "deg", "angle of the major axis from +x to +y"),
-    CatalogColumn("ELONGATION", "f4", "", "major over minor axis"),
-    CatalogColumn("FWHM_IMAGE", "f4", "pixel", "FWHM of the core"),
-    CatalogColumn("CLASS_STAR", "f4", "", "1 point-like, 0 extended"),
-    CatalogColumn("FLAGS", "i2", "", "of the measure"),
-    CatalogColumn("IMAFLAGS_ISO", "i4", "", "OR of the mask over its pixels"),
+    CatalogColumn("THETAWIN_IMAGE", "f4", "deg", "Angle of the major axis from +x toward +y"),
+    CatalogColumn("ELONGATION", "f4", "", "AWIN_IMAGE / BWIN_IMAGE"),
+    CatalogColumn("FWHM_IMAGE", "f4", "pixel", "FWHM of such a Gaussian: 2 sqrt(ln 2 (a^2 + b^2))"),
+    CatalogColumn("EXTENT", "f4", "", "Extent beyond the PSF: 0 a point, 1 a disc of 0.35 FWHM"),
+    CatalogColumn("EXTENT_ERR", "f4", "", "1-sigma error of EXTENT"),
+    CatalogColumn("CLASS_STAR", "f4", "", "Probability of a point source; NaN if it cannot be told"),
+    CatalogColumn("FLAGS", "i2", "", "1 neighbours, 2 deblended, 4 saturated, 8 at edge, 16 masked pixels"),
+    CatalogColumn("IMAFLAGS_ISO", "i4", "", "OR of the mask over the isophote"),
 )
 
 

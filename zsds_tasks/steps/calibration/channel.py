@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zsds_tasks.errors import ConfigurationError, TransientError, UnusableInputError
+from zsds_tasks.errors import ConfigurationError, TransientError
 from zsds_tasks.lakehouse import Lakehouse, open_lakehouse
-from zsds_tasks.pixels.fits import scan
-from zsds_tasks.pixels.images import image_shape, read_image
 from zsds_tasks.science.calibration.acceptance import Verdict, judge_frame, judge_mask
 from zsds_tasks.science.calibration.badpixels import flag_bad_pixels
 from zsds_tasks.science.calibration.masters import (
@@ -23,10 +20,11 @@ from zsds_tasks.science.calibration.masters import (
     spread_frames,
 )
 from zsds_tasks.settings import Settings
+from zsds_tasks.steps import readouts
 from zsds_tasks.steps.calibration.configuration import CalibrationConfig
 from zsds_tasks.steps.calibration.selection import Row, read_master
 from zsds_tasks.steps.calibration.writing import Label, Office
-from zsds_tasks.survey.camera import QUADRANTS_PER_CCD, Quadrant, load_camera
+from zsds_tasks.survey.camera import Quadrant, load_camera
 from zsds_tasks.survey.filenames import CalibrationKind
 from zsds_tasks.survey.nights import ObservingNight
 from zsds_tasks.survey.survey import load_survey
@@ -212,15 +210,5 @@ def read_readout(lakehouse: Lakehouse, row: Row) -> Readout:
     UnusableInputError
         If the file is gone or has changed.
     """
-    try:
-        data = lakehouse.storage.read_bytes(row["path"])
-    except FileNotFoundError as error:
-        raise UnusableInputError("is gone", subject=row["path"]) from error
-    if hashlib.sha256(data).hexdigest() != row["sha256"]:
-        raise UnusableInputError("has changed since it was archived", subject=row["path"])
-    hdus = scan(data)
-    image, overscan = (
-        read_image(data, hdus[number], image_shape(hdus[number]))
-        for number in (row["hdu"], row["hdu"] + QUADRANTS_PER_CCD)
-    )
-    return Readout(str(row["expid"]), image, overscan, row["led"] or 0)
+    found = readouts.read_readout(lakehouse, row)
+    return Readout(str(row["expid"]), found.image, found.overscan, row["led"] or 0)

@@ -18,6 +18,7 @@ from zsds_tasks.products.masks import UNUSABLE, MaskBit
 from zsds_tasks.products.psf_files import format_psf, tabulate_psf
 from zsds_tasks.products.science_headers import CARRIED, carried, science_cards
 from zsds_tasks.science.photometry.apertures import ApertureCatalog
+from zsds_tasks.science.photometry.apertures_columns import COLUMNS
 from zsds_tasks.settings import Settings
 from zsds_tasks.steps.exposure.calibrated import Calibrated
 from zsds_tasks.steps.exposure.work import QuadrantWork
@@ -191,8 +192,7 @@ def _aperture_columns(found: Calibrated) -> dict[str, NDArray[Any]]:
         "AWIN_WORLD": apertures.awin_image * scale,
         "BWIN_WORLD": apertures.bwin_image * scale,
     }
-    names = [column.name for column in APERTURE_CATALOG if column.name not in own]
-    return own | {name: getattr(apertures, name.lower()) for name in names}
+    return own | {column.name: getattr(apertures, column.attribute) for column in COLUMNS}
 
 
 def _error_axes(apertures: ApertureCatalog) -> tuple[NDArray[Any], NDArray[Any]]:

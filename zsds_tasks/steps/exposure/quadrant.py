@@ -74,6 +74,10 @@ def process_quadrant(
             products, path = write_products(work, found, readout, settings, lakehouse)
     except (TransientError, ConfigurationError):
         raise
+    except MemoryError as error:  # of this machine, now; not of this image
+        raise TransientError(
+            "memory ran out", subject=work.quadrant["path"], remedy="lower ZSDS_WORKERS and run again"
+        ) from error
     except Exception as error:  # noqa: BLE001 - one channel must not stop the exposure; its row tells
         return _failed(work, chain, error, began)
     image = image_row(work, chain, DONE, verdict.reason, products, path)
