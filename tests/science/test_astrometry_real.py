@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
-from astropy.wcs import WCS, FITSFixedWarning
+from real_catalogs import HSC_MJD, HSC_SHAPE, astropy_wcs, hsc_gaia, hsc_paths, hsc_sources, view_around
 
 from zsds_tasks.errors import UnusableInputError
 from zsds_tasks.science.astrometry import (
@@ -25,62 +22,15 @@ from zsds_tasks.science.astrometry import (
 )
 from zsds_tasks.sky import tangent
 
-HSC_SHAPE = (2048, 4176)
-HSC_MJD = 56_744.2909
-GAIA_EPOCH_YR = 2000.0 + (57_388.4994 - 51_544.5) / 365.25
-
-
-def astropy_wcs(header):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        return WCS(header)
-
-
-def view_around(wcs, shape, mjd, subject, turn=0.0):
-    """Take somebody else's WCS for the nominal camera, its middle for the boresight."""
-    nx, ny = shape
-    centre = tuple(float(v) for v in wcs.all_pix2world((nx + 1) / 2, (ny + 1) / 2, 1))
-    x, y = pixel_grid(nx, ny)
-    plane = np.stack(tangent.project(*wcs.all_pix2world(x, y, 1), centre), axis=1)
-    return QuadrantView(subject, Pointing(*centre, turn), mjd, model_of_plane(x, y, plane, nx, ny, 3))
-
 
 @pytest.fixture(scope="module")
 def gaia(real_data):
-    table = pq.read_table(real_data / "catalogs" / "hsc_visit1180" / "gaia_reference.parquet")
-    column = {name: table[name].to_numpy() for name in table.column_names}
-    known = np.isfinite(column["coord_ra"] + column["coord_dec"] + column["phot_g_mean_flux"])
-    column = {name: values[known] for name, values in column.items()}
-    mas = np.degrees(1.0) * 3.6e6
-    return ReferenceStars(
-        ra=np.degrees(column["coord_ra"]),
-        dec=np.degrees(column["coord_dec"]),
-        pmra=column["pm_ra"] * mas,
-        pmdec=column["pm_dec"] * mas,
-        mag=-2.5 * np.log10(column["phot_g_mean_flux"]),
-        epoch_yr=GAIA_EPOCH_YR,
-    )
-
-
-def hsc_sources(path):
-    """Centroids and errors only: sources with small errors are the bright ones. Pixels count from 0 here."""
-    rows = fits.getdata(path, 1)
-    x_error, y_error = rows["xErr"].astype(float), rows["yErr"].astype(float)
-    flux = 1.0 / (x_error * y_error)
-    return DetectedSources(
-        rows["x"].astype(float) + 1,
-        rows["y"].astype(float) + 1,
-        x_error,
-        y_error,
-        flux,
-        np.sqrt(flux),
-        np.zeros(len(rows), np.int64),
-    )
+    return hsc_gaia(real_data)
 
 
 def solve_visit(real_data, gaia, turn=0.0, every=1):
     solutions, guesses = {}, {}
-    for path in sorted((real_data / "catalogs" / "hsc_visit1180").glob("*.fits.gz"))[::every]:
+    for path in hsc_paths(real_data)[::every]:
         guess = astropy_wcs(fits.getheader(path))
         view = view_around(guess, HSC_SHAPE, HSC_MJD, path.name, turn)
         try:

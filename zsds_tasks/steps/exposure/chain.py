@@ -8,6 +8,7 @@ here.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,10 +17,9 @@ from numpy.typing import NDArray
 from zsds_tasks.errors import UnusableInputError
 from zsds_tasks.pixels.background import Background, measure_background
 from zsds_tasks.pixels.psf_model import PsfModel
-from zsds_tasks.products.masks import UNUSABLE
+from zsds_tasks.products.masks import UNUSABLE, MaskBit
 from zsds_tasks.science.astrometry import (
     AstrometricSolution,
-    DetectedSources,
     QuadrantView,
     nominal_model,
     solve,
@@ -34,19 +34,24 @@ from zsds_tasks.science.masking.spikes import mask_spikes
 from zsds_tasks.science.masking.tracks import mask_tracks
 from zsds_tasks.science.photometry.apertures import ApertureCatalog, measure_apertures
 from zsds_tasks.science.photometry.calibrators import CatalogStars, MeasuredSources
-from zsds_tasks.science.photometry.depth import Depth, measure_depth
+from zsds_tasks.science.photometry.depth import Depth
 from zsds_tasks.science.photometry.psf_sources import PointSources, box_flags, measure_point_sources
-from zsds_tasks.science.photometry.spatial import cell_middles
 from zsds_tasks.science.photometry.zeropoint import calibrate
 from zsds_tasks.science.photometry.zeropoint_solution import ZeroPoint
 from zsds_tasks.science.quality.verdict import ScienceVerdict, judge
 from zsds_tasks.steps.exposure.configuration import ExposureConfig
 from zsds_tasks.steps.exposure.given import Buffers, Catalogs, ChainInput, known
-from zsds_tasks.steps.exposure.measures import measure_quality
+from zsds_tasks.steps.exposure.measures import detected_sources, measure_limits, measure_quality
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.uint16]
 Floats = NDArray[np.float64]
+
+STAGES = (
+    "reduce", "background", "blemishes", "point_sources", "astrometry",
+    "zero_point", "reflections", "apertures", "judge",
+)  # fmt: skip
+"""In the order of what they need from each other."""
 
 
 @dataclass
@@ -106,24 +111,42 @@ class Chain:
             return self.solution.wcs.pixel_scale_arcsec
         return self.given.camera.mosaic.pixel_scale_arcsec
 
-    def run(self) -> Chain:
-        """Run every stage.
+    def run(self, stages: Sequence[str] = STAGES) -> Chain:
+        """Run stages, by default all of them.
+
+        Parameters
+        ----------
+        stages : sequence of str
+            Of `STAGES`, in its order.
 
         Raises
         ------
         UnusableInputError
             If a stage cannot do its work; `stage` says which.
         """
-        stages = (
-            self._reduce, self._background, self._blemishes, self._point_sources, self._astrometry,
-            self._zero_point, self._reflections, self._apertures, self._judge,
-        )  # fmt: skip
-        for work in stages:
-            self.stage = work.__name__.strip("_")
+        for name in stages:
+            self.stage = name
             began = time.process_time()
-            work()
-            self.seconds[self.stage] = time.process_time() - began
+            getattr(self, f"_{name}")()
+            self.seconds[name] = time.process_time() - began
         self.stage = "done"
+        return self
+
+    def enter(self, image: Image, mask: Mask, saturation_level: float) -> Chain:
+        """Start from an image that was reduced elsewhere, in place of the stage ``reduce``.
+
+        Parameters
+        ----------
+        image : (ny, nx) float32, DN, sky included
+        mask : (ny, nx) uint16
+            Of `MaskBit`; saturated pixels have theirs.
+        saturation_level : float, DN
+        """
+        np.copyto(self.image, image)
+        np.copyto(self.mask, mask)
+        saturated = int(np.count_nonzero(mask & MaskBit.SATURATED.flag))
+        unusable = int(np.count_nonzero(mask & UNUSABLE))
+        self.reduced = ReduceStats(0, saturated, 0, unusable, saturation_level)
         return self
 
     def _reduce(self) -> None:
@@ -177,7 +200,9 @@ class Chain:
     def _astrometry(self) -> None:
         config = self.config.astrometry
         view = self.view
-        sources = self._detected()
+        points = known(self.points)
+        self.flags = box_flags(self.mask, points.xpos, points.ypos)
+        sources = detected_sources(points, self.flags)
         near, wide = config.search.shift_radius_arcsec, config.search.wide_radius_arcsec
         try:
             stars = self.catalogs.astrometric(view.centre, view.search_radius_deg(near))
@@ -186,9 +211,7 @@ class Chain:
             # The searches that also turn need more of the catalogue, which few images do.
             stars = self.catalogs.astrometric(view.centre, view.search_radius_deg(wide))
             self.solution = solve(sources, stars, view, config)
-        self.ra, self.dec = known(self.solution).wcs.pixel_to_sky(
-            known(self.points).xpos, known(self.points).ypos
-        )
+        self.ra, self.dec = known(self.solution).wcs.pixel_to_sky(points.xpos, points.ypos)
 
     @property
     def view(self) -> QuadrantView:
@@ -196,20 +219,6 @@ class Chain:
         given = self.given
         nominal = nominal_model(given.camera, given.quadrant.rcid)
         return QuadrantView(given.subject, given.pointing, given.mjd, nominal, given.prior)
-
-    def _detected(self) -> DetectedSources:
-        points = known(self.points)
-        self.flags = box_flags(self.mask, points.xpos, points.ypos)
-        good = np.isfinite(points.sigflux) & (points.flux > 0)
-        return DetectedSources(
-            x=points.xpos[good],
-            y=points.ypos[good],
-            x_error=points.sigx[good],
-            y_error=points.sigy[good],
-            flux=points.flux[good],
-            flux_error=points.sigflux[good],
-            flags=self.flags[good].astype(np.int64),
-        )
 
     def _zero_point(self) -> None:
         points, solution = known(self.points), known(self.solution)
@@ -277,18 +286,5 @@ class Chain:
         self.flags = box_flags(self.mask, known(self.points).xpos, known(self.points).ypos)
 
     def _judge(self) -> None:
-        x, y = cell_middles(self.shape, self.config.zero_point.spatial.cells)
-        noise = (
-            known(self.background).noise.at(x.ravel() - 1, y.ravel() - 1).reshape(x.shape).astype(np.float64)
-        )
-        psf = known(self.psf)
-        stamps = np.array(
-            [[psf.stamp(a - 1, b - 1) for a, b in zip(*pair, strict=True)] for pair in zip(x, y, strict=True)]
-        )
-        ny, nx = self.shape
-        room = known(self.reduced).saturation_level - float(np.median(known(self.background).level.values))
-        middle = psf.stamp((nx - 1) / 2, (ny - 1) / 2)
-        self.depth = measure_depth(
-            known(self.zero_point), noise, stamps, middle, room, (x, y), self.config.depth
-        )
+        self.depth = measure_limits(self)
         self.verdict = judge(measure_quality(self), self.config.verdict)

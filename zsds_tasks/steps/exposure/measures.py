@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zsds_tasks.pixels.background import Background
 from zsds_tasks.products.masks import MaskBit
-from zsds_tasks.science.astrometry import AstrometricSolution
+from zsds_tasks.science.astrometry import AstrometricSolution, DetectedSources
+from zsds_tasks.science.photometry.depth import Depth, measure_depth
+from zsds_tasks.science.photometry.psf_sources import PointSources
+from zsds_tasks.science.photometry.spatial import cell_middles
 from zsds_tasks.science.photometry.zeropoint_solution import ZeroPoint
 from zsds_tasks.science.quality.science import ScienceMetrics, count_mask, double_share, expected_noise
+from zsds_tasks.steps.exposure.given import known
 
 if TYPE_CHECKING:
     from zsds_tasks.steps.exposure.chain import Chain
@@ -119,3 +124,32 @@ def _of_photometry(zero_point: ZeroPoint, exptime_s: float) -> dict[str, Any]:
         "magzprms": zero_point.magzprms,
         "colour_held": zero_point.colour_held,
     }
+
+
+def detected_sources(points: PointSources, flags: NDArray[np.int32]) -> DetectedSources:
+    """Return what the astrometric solver needs of point sources: those with a flux over zero and an error."""
+    good = np.isfinite(points.sigflux) & (points.flux > 0)
+    return DetectedSources(
+        x=points.xpos[good],
+        y=points.ypos[good],
+        x_error=points.sigx[good],
+        y_error=points.sigy[good],
+        flux=points.flux[good],
+        flux_error=points.sigflux[good],
+        flags=flags[good].astype(np.int64),
+    )
+
+
+def measure_limits(chain: Chain) -> Depth:
+    """Return how deep an image is, from its noise and PSF in the cells of the zero point's spatial terms."""
+    config = chain.config
+    x, y = cell_middles(chain.shape, config.zero_point.spatial.cells)
+    background, psf = known(chain.background), known(chain.psf)
+    noise = background.noise.at(x.ravel() - 1, y.ravel() - 1).reshape(x.shape).astype(np.float64)
+    stamps = np.array(
+        [[psf.stamp(a - 1, b - 1) for a, b in zip(*pair, strict=True)] for pair in zip(x, y, strict=True)]
+    )
+    ny, nx = chain.shape
+    room = known(chain.reduced).saturation_level - float(np.median(background.level.values))
+    middle = psf.stamp((nx - 1) / 2, (ny - 1) / 2)
+    return measure_depth(known(chain.zero_point), noise, stamps, middle, room, (x, y), config.depth)
