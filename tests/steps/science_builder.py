@@ -31,6 +31,7 @@ NIGHT = "20251012"
 NOW = dt.datetime(2025, 10, 12, 21, 0, tzinfo=dt.UTC)
 SEED = 31
 EXPOSURES = 3
+CATALOG_MARGIN_DEG = 0.3
 DIGEST = "0" * 64
 VERSION = "0" * 12
 
@@ -52,12 +53,12 @@ class Observatory:
 
 
 @lru_cache(maxsize=1)
-def template(folder: Path) -> Observatory:
-    """Make one; tests work on copies of it."""
-    settings = Settings(var=folder / "var", workers=1)
-    recipe = Recipe(REPOSITORY / "include", "mini", SEED, ObservingNight.parse(NIGHT), EXPOSURES)
+def template(folder: Path, camera: str = "mini", science: int = 2, workers: int = 1) -> Observatory:
+    """Make one of the first exposures of its night; tests work on copies of it."""
+    settings = Settings(var=folder / "var", workers=workers, camera=camera)
+    recipe = Recipe(REPOSITORY / "include", camera, SEED, ObservingNight.parse(NIGHT), EXPOSURES)
     stage = set_stage(recipe)
-    numbers = [n for n, e in enumerate(stage.night.exposures) if e.imgtypecode == "o"][:2]
+    numbers = [n for n, e in enumerate(stage.night.exposures) if e.imgtypecode == "o"][:science]
     detections = []
     for made_folder in (settings.incoming_folder, folder / "spool"):
         made_folder.mkdir(parents=True)
@@ -76,7 +77,8 @@ def template(folder: Path) -> Observatory:
 def copy_of(origin: Observatory, folder: Path) -> Observatory:
     """Return an observatory of its own, equal to another."""
     shutil.copytree(origin.settings.var, folder / "var")
-    return Observatory(Settings(var=folder / "var", workers=1), origin.detections)
+    settings = Settings(var=folder / "var", workers=origin.settings.workers, camera=origin.settings.camera)
+    return Observatory(settings, origin.detections)
 
 
 def _write_masters(lakehouse: Lakehouse, stage, fids: set[int]) -> None:
@@ -119,9 +121,10 @@ def _master(image: np.ndarray) -> Master:
 def _write_catalogs(settings: Settings, stage, exposures) -> None:
     world = stage.world
     centres = [(e.boresight_ra, e.boresight_dec) for e in exposures]
+    radius = float(np.hypot(*world.site.camera.half_size_arcsec)) / 3600 + CATALOG_MARGIN_DEG
     census = take_census(world.site, world.config, world.seed, centres, mjd(exposures[0].middle))
     for name, table in (("gaia", gaia_table(census, world.seed)), ("ps1", ps1_table(census, world.seed))):
         near = np.zeros(table.num_rows, bool)
         for centre in centres:
-            near |= separation_deg(table["ra"].to_numpy(), table["dec"].to_numpy(), *centre) < 0.9
+            near |= separation_deg(table["ra"].to_numpy(), table["dec"].to_numpy(), *centre) < radius
         write_catalog(name, table.filter(pa.array(near)), f"{settings.catalogs_uri}/{name}", created=NOW)
