@@ -2,7 +2,7 @@
 
     python tests/benchmarks/bench_exposure.py [ztf|mini] [folder]
 
-Masters and reference catalogues are as planted. The simulation, which is not timed, takes a few minutes for the
+Masters and reference catalogues are as planted. The simulation, which is not timed, takes minutes for the
 64 quadrants of ztf; a folder that is named is kept, and used again. Errors are against the simulator's truth.
 """
 # ruff: noqa: T201 - a benchmark prints its table
