@@ -11,7 +11,7 @@ stars; it has no photometric calibration, so magnitudes are compared up to a con
 
 from __future__ import annotations
 
-import resource
+import re
 import sys
 import tempfile
 import time
@@ -252,7 +252,8 @@ def peak_gb(given: ChainInput, gaia: pa.Table, ps1: pa.Table) -> float:
     """Run the chain once; return the peak resident memory of this process."""
     config = load_exposure_config(load_settings().include)
     Chain(given, _catalogs(gaia, ps1), config, Buffers.of(given.flat.shape)).run()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    # Not ru_maxrss: that is inherited from the process that started this one.
+    return float(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1e6
 
 
 def header_of(chain: Chain) -> fits.Header:
