@@ -196,14 +196,17 @@ def ours(chain: Chain) -> dict:
 
 
 def theirs(found: peers.PeerResult) -> dict:
-    """Return what the peer measured."""
+    """Return what the peer measured; where its PSF fit gave up, the windowed place and the Kron flux."""
     table = found.table
-    good = np.isfinite(table["FLUX_PSF"]) & (table["FLUX_PSF"] > 0) & (table["FLUXERR_PSF"] > 0)
-    table = table[good]
+    fitted = (table["FLUX_PSF"] > 0) & (table["FLUXERR_PSF"] > 0)
+
+    def either(psf: str, other: str) -> np.ndarray:
+        return np.where(fitted, table[psf], table[other]).astype(float)
+
     ra, dec = found.wcs.all_pix2world(table["XWIN_IMAGE"], table["YWIN_IMAGE"], 1)
     return {
-        "x": np.asarray(table["XPSF_IMAGE"], float), "y": np.asarray(table["YPSF_IMAGE"], float),
-        "flux": np.asarray(table["FLUX_PSF"], float), "flux_error": np.asarray(table["FLUXERR_PSF"], float),
+        "x": either("XPSF_IMAGE", "XWIN_IMAGE"), "y": either("YPSF_IMAGE", "YWIN_IMAGE"),
+        "flux": either("FLUX_PSF", "FLUX_AUTO"), "flux_error": either("FLUXERR_PSF", "FLUXERR_AUTO"),
         "ra": ra, "dec": dec, "usable": (table["FLAGS"] < 4) & (table["IMAFLAGS_ISO"] == 0),
     }  # fmt: skip
 
@@ -240,7 +243,7 @@ def run(field: str, *, alone: bool) -> None:
     bad = (chain.mask & (UNUSABLE & ~MaskBit.GHOST.flag & ~MaskBit.HALO.flag)) > 0
     image[~np.isfinite(image)] = 0.0
     with tempfile.TemporaryDirectory() as folder:
-        gaia = exposed.catalogs(0.85)[0]
+        gaia = at_epoch(exposed.catalogs(0.85)[0], chain.given.mjd)
         found = peers.run_chain(image, bad, gain, header_of(chain), gaia, Path(folder))
     parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in found.core_s.items())
     print(f"peer: {parts}")
@@ -256,22 +259,24 @@ def peak_gb(given: ChainInput, gaia: pa.Table, ps1: pa.Table) -> float:
     return float(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1e6
 
 
+def at_epoch(gaia: pa.Table, when: float) -> pa.Table:
+    """Return the catalogue with its stars where they are at an MJD: SCAMP knows no proper motion."""
+    column = [gaia[name].to_numpy().astype(float) for name in ("ra", "dec", "pmra", "pmdec")]
+    ra, dec = ReferenceStars(*column, gaia["phot_g_mean_mag"].to_numpy().astype(float), 2016.0).at(when)
+    kept = gaia.drop_columns(["ra", "dec"])
+    return kept.append_column("ra", pa.array(ra)).append_column("dec", pa.array(dec))
+
+
 def header_of(chain: Chain) -> fits.Header:
-    """Return an approximate linear WCS, as the telescope's pointing gives it."""
-    view, camera = chain.view, chain.given.camera
-    scale = camera.mosaic.pixel_scale_arcsec / 3600
+    """Return the WCS that SCAMP starts from: the camera's distortion, as solved, where the telescope pointed.
+
+    From a linear one, as ours starts from, it does not converge: the distortion is 50 arcsec at the corners.
+    """
     ny, nx = chain.shape
-    header = fits.Header()
-    for axis, kind, value, pixel, sign in zip(
-        (1, 2),
-        ("RA---TAN", "DEC--TAN"),
-        view.centre,
-        ((nx + 1) / 2, (ny + 1) / 2),
-        camera.axis_signs,
-        strict=True,
-    ):
-        header[f"CTYPE{axis}"], header[f"CRVAL{axis}"], header[f"CRPIX{axis}"] = kind, value, pixel
-        header[f"CD{axis}_{axis}"], header[f"CD{axis}_{3 - axis}"] = sign * scale, 0.0
+    header = fits.Header(chain.solution.wcs.header())
+    middle = [float(v[0]) for v in chain.solution.wcs.pixel_to_sky([(nx + 1) / 2], [(ny + 1) / 2])]
+    for axis in (0, 1):
+        header[f"CRVAL{axis + 1}"] += chain.view.centre[axis] - middle[axis]
     header["SATURATE"] = chain.reduced.saturation_level
     return header
 

@@ -150,7 +150,7 @@ IMAGE_WARNINGS = [
     ({"seeing": 7.0}, "Seeing is between"),
     ({"magzp": 23.0}, "The zero point of an exposure of about 30 s"),
     ({"magzprms": 0.2}, "Calibrators scatter by no more than"),
-    ({"nmatches": 20}, "The photometric fit has 80 calibrators"),
+    ({"nmatches": 19}, "The photometric fit has 20 calibrators"),
     ({"maglimit": 15.0}, "The limit of an exposure of about 30 s"),
 ]
 
