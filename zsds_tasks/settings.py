@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -38,6 +39,21 @@ class Settings(BaseSettings):
     s3_region: str = Field("us-east-1", description="S3 region")
     s3_key: SecretStr = Field(SecretStr(""), description="S3 access key; empty means the default chain")
     s3_secret: SecretStr = Field(SecretStr(""), description="S3 secret key")
+    outbox: Path | None = Field(None, description="alerts that wait for the broker; default <var>/outbox")
+    kafka_bootstrap_servers: str = Field(
+        "", description="Kafka brokers, host:port with commas between; empty means alerts stay in the outbox"
+    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how to talk to the brokers"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="how to prove who we are, with SASL_..."
+    )
+    kafka_sasl_username: str = Field("", description="who we are, with SASL_...")
+    kafka_sasl_password: SecretStr = Field(SecretStr(""), description="its password")
+    kafka_ca_file: Path | None = Field(
+        None, description="certificates to trust, with ..._SSL; default the system's"
+    )
 
     @property
     def root_uri(self) -> str:
@@ -53,6 +69,11 @@ class Settings(BaseSettings):
     def incoming_folder(self) -> Path:
         """Where the camera delivers raw files."""
         return self.incoming or self.var / "incoming"
+
+    @property
+    def outbox_folder(self) -> Path:
+        """Where alert packets wait until a broker has confirmed them."""
+        return self.outbox or self.var / "outbox"
 
     @property
     def truth_folder(self) -> Path:

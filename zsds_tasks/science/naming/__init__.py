@@ -1,0 +1,1 @@
+"""Names of objects on the sky: their grammar, and who gets which."""
