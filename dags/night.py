@@ -85,6 +85,20 @@ def refine_calibration() -> dict[str, object]:
     return {"star_flats": star_flats.as_dict(), "ghosts": models.as_dict()}
 
 
+@task(pool=HOT_PATH_POOL)
+@step
+def subtract_references() -> dict[str, object]:
+    """Make the difference images of the night for which there is a reference; the others wait."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import difference
+
+    settings = load_settings()
+    return difference.subtract_references(
+        open_lakehouse(settings), settings, night=night_of_this_run()
+    ).as_dict()
+
+
 @task
 @step
 def check_tables() -> dict[str, object]:
@@ -154,7 +168,10 @@ def night() -> None:
     """One observing night."""
     processed, refined = process_exposures(), refine_calibration()
     checked, scored = check_tables(), score_against_truth()
-    ingest_remaining() >> assess_raw() >> build_masters() >> processed >> refined >> [checked, scored]
+    subtracted = subtract_references()
+    ingest_remaining() >> assess_raw() >> build_masters() >> processed >> [refined, subtracted]
+    [refined, subtracted] >> checked
+    [refined, subtracted] >> scored
     checked >> [publish_catalogs(), write_report(scored)]
 
 

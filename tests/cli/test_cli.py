@@ -17,7 +17,8 @@ from zsds_tasks.errors import (
 
 COMMANDS = (
     "run", "up", "down", "airflow", "doctor", "simulate", "ingest", "assess", "masters", "process",
-    "residuals", "refine", "leds", "check", "publish", "score", "report", "tidy", "table", "dictionary",
+    "residuals", "refine", "leds", "references", "difference", "check", "publish", "score", "report", "tidy",
+    "table", "dictionary",
 )  # fmt: skip
 
 

@@ -21,8 +21,10 @@ SNAPSHOT = {
         "publish_catalogs",
         "refine_calibration",
         "score_against_truth",
+        "subtract_references",
         "write_report",
     ],
+    "references": ["build_references"],
 }
 
 
@@ -78,7 +80,7 @@ def test_the_night_publishes_only_after_its_checks_and_always_reports(parsed):
     assert tasks["ingest_remaining"]["downstream"] == ["assess_raw"]
     assert tasks["assess_raw"]["downstream"] == ["build_masters"]
     assert tasks["build_masters"]["downstream"] == ["process_exposures"]
-    assert tasks["process_exposures"]["downstream"] == ["refine_calibration"]
+    assert sorted(tasks["process_exposures"]["downstream"]) == ["refine_calibration", "subtract_references"]
     assert tasks["refine_calibration"]["downstream"] == ["check_tables", "score_against_truth"]
     assert "publish_catalogs" in tasks["check_tables"]["downstream"]
     assert "write_report" in tasks["check_tables"]["downstream"]

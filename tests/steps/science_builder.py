@@ -53,17 +53,24 @@ class Observatory:
 
 
 @lru_cache(maxsize=1)
-def template(folder: Path, camera: str = "mini", science: int = 2, workers: int = 1) -> Observatory:
-    """Make one of the first exposures of its night; tests work on copies of it."""
-    settings = Settings(var=folder / "var", workers=workers, camera=camera)
-    recipe = Recipe(REPOSITORY / "include", camera, SEED, ObservingNight.parse(NIGHT), EXPOSURES)
+def template(
+    folder: Path,
+    camera: str = "mini",
+    science: int = 2,
+    workers: int = 1,
+    include: Path = REPOSITORY / "include",
+    ccdids: tuple[int, ...] | None = None,
+) -> Observatory:
+    """Make one of the first exposures of its night, all CCDs or some; tests work on copies of it."""
+    settings = Settings(var=folder / "var", workers=workers, camera=camera, include=include)
+    recipe = Recipe(include, camera, SEED, ObservingNight.parse(NIGHT), max(EXPOSURES, science))
     stage = set_stage(recipe)
     numbers = [n for n, e in enumerate(stage.night.exposures) if e.imgtypecode == "o"][:science]
     detections = []
     for made_folder in (settings.incoming_folder, folder / "spool"):
         made_folder.mkdir(parents=True)
     for number in numbers:
-        for ccdid in stage.instrument.camera.ccdids:
+        for ccdid in ccdids or stage.instrument.camera.ccdids:
             made = make_file(recipe, folder / "spool", FileTask(number, ccdid))
             made.file.hidden.rename(settings.incoming_folder / made.file.name)
             detections.append(made.detections)
@@ -77,7 +84,7 @@ def template(folder: Path, camera: str = "mini", science: int = 2, workers: int 
 def copy_of(origin: Observatory, folder: Path) -> Observatory:
     """Return an observatory of its own, equal to another."""
     shutil.copytree(origin.settings.var, folder / "var")
-    settings = Settings(var=folder / "var", workers=origin.settings.workers, camera=origin.settings.camera)
+    settings = origin.settings.model_copy(update={"var": folder / "var"})
     return Observatory(settings, origin.detections)
 
 

@@ -23,6 +23,8 @@ def register(app: typer.Typer) -> None:
         residuals,
         refine,
         leds,
+        references,
+        difference,
         check,
         publish,
         score,
@@ -154,6 +156,51 @@ def leds(night: Night) -> None:
     for reason in found.skipped:
         say(reason)
     say(f"for include/config/calibration.yaml:\n{found.proposal()}")
+
+
+def references(
+    field: Annotated[list[int] | None, typer.Option(help="Only this field; may be repeated.")] = None,
+    fid: Annotated[list[int] | None, typer.Option(help="Only this filter number; may be repeated.")] = None,
+    rcid: Annotated[list[int] | None, typer.Option(help="Only this channel; may be repeated.")] = None,
+) -> None:
+    """Build the reference images for which there are epochs enough, or a clearly better choice of them."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import references as step
+
+    settings = load_settings()
+    with live_line() as tell:
+        summary = step.build_references(
+            open_lakehouse(settings),
+            settings,
+            dt.datetime.now(dt.UTC),
+            fields=field or None,
+            fids=fid or None,
+            rcids=rcid or None,
+            progress=lambda what, done, total: tell(f"references: {done} of {total} {what}"),
+        )
+    show_facts("references", summary.as_dict())
+
+
+def difference(
+    night: Night,
+    expid: Annotated[list[int] | None, typer.Option(help="Only this exposure; may be repeated.")] = None,
+) -> None:
+    """Subtract references from a night's calibrated images, and measure candidates; what is done stays."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import difference as step
+
+    settings = load_settings()
+    with live_line() as tell:
+        summary = step.subtract_references(
+            open_lakehouse(settings),
+            settings,
+            night=_checked(night),
+            expids=expid or None,
+            progress=lambda what, done, total: tell(f"difference: {done} of {total} {what}"),
+        )
+    show_facts(f"differences of {night}", summary.as_dict())
 
 
 def check(night: Night) -> None:

@@ -50,6 +50,7 @@ class ReferenceSuffix(StrEnum):
     UNCERTAINTY = "refunc.fits"
     PSF_CATALOG = "refpsfcat.fits"
     APERTURE_CATALOG = "refsexcat.fits"
+    PSF_MODEL = "refimgdao.psf"  # ours: ZTF serves none
     IMAGE_LOG = "refimlog.txt"
     OVERALL_LOG = "log.txt"
 
@@ -200,7 +201,7 @@ class CalibrationFileName:
 
 @dataclass(frozen=True, order=True)
 class ReferenceFileName:
-    """A reference product: ``ztf_FFFFFF_<fc>_cCC_qQ_<suffix>``."""
+    """A reference product: ``ztf_FFFFFF_<fc>_cCC_qQ_<suffix>``, in a folder of its version."""
 
     field: int
     filtercode: str
@@ -208,6 +209,7 @@ class ReferenceFileName:
     qid: int
     suffix: ReferenceSuffix
     prefix: str = "ztf"
+    version: int = 1
 
     def __post_init__(self) -> None:
         _check_numbers(self.field, self.ccdid, self.qid)
@@ -235,9 +237,13 @@ class ReferenceFileName:
 
     @property
     def path(self) -> str:
-        """``ref/<ppp>/fieldFFFFFF/<fc>/ccdCC/qQ/<name>``, ppp the first three digits of the field."""
-        field = f"{self.field:06d}"
-        return f"ref/{field[:3]}/field{field}/{self.filtercode}/ccd{self.ccdid:02d}/q{self.qid}/{self}"
+        """``ref/<ppp>/fieldFFFFFF/<fc>/ccdCC/qQ/<name>``, ppp the first three digits of the field.
+
+        ZTF's tree has room for one version. Ours are all kept: the second lies in ``.../qQ/v2/<name>``.
+        """
+        field, later = f"{self.field:06d}", f"v{self.version}/" if self.version > 1 else ""
+        channel = f"{self.filtercode}/ccd{self.ccdid:02d}/q{self.qid}"
+        return f"ref/{field[:3]}/field{field}/{channel}/{later}{self}"
 
 
 def _dated(epoch: FileFracDay) -> str:

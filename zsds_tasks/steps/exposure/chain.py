@@ -217,6 +217,8 @@ class Chain:
     def view(self) -> QuadrantView:
         """Where the image should look."""
         given = self.given
+        if given.view is not None:
+            return given.view
         nominal = nominal_model(given.camera, given.quadrant.rcid)
         return QuadrantView(given.subject, given.pointing, given.mjd, nominal, given.prior)
 

@@ -96,10 +96,10 @@ def _encoded(found: Calibrated, values: Values) -> Iterator[tuple[ScienceSuffix,
         bits=UNUSABLE,
     )  # fmt: skip
     suffix = ScienceSuffix.PSF_CATALOG
-    columns = catalog_columns(PSF_CATALOG, _psf_columns(found))
+    columns = catalog_columns(PSF_CATALOG, psf_columns(found))
     yield suffix, encode_table(columns, cards(suffix), name="PSFCAT")
     suffix = ScienceSuffix.APERTURE_CATALOG
-    columns = catalog_columns(APERTURE_CATALOG, _aperture_columns(found))
+    columns = catalog_columns(APERTURE_CATALOG, aperture_columns(found))
     yield suffix, encode_table(columns, cards(suffix), name="SEXCAT")
     dao = tabulate_psf(found.psf, chain.shape, found.psf.degree)
     yield ScienceSuffix.PSF_MODEL, format_psf(dao)
@@ -160,7 +160,8 @@ def _values(work: QuadrantWork, found: Calibrated, readout: RawReadout) -> Value
     return values
 
 
-def _psf_columns(found: Calibrated) -> dict[str, NDArray[Any]]:
+def psf_columns(found: Calibrated) -> dict[str, NDArray[Any]]:
+    """Return the columns of psfcat: instrumental magnitudes, as ZTF has them."""
     points = found.points
     instrumental = found.mag - found.zero_point.magzp - found.zpcorr
     return {
@@ -180,7 +181,8 @@ def _psf_columns(found: Calibrated) -> dict[str, NDArray[Any]]:
     }
 
 
-def _aperture_columns(found: Calibrated) -> dict[str, NDArray[Any]]:
+def aperture_columns(found: Calibrated) -> dict[str, NDArray[Any]]:
+    """Return the columns of sexcat."""
     apertures, scale = found.apertures, found.pixel_scale_arcsec / 3600.0
     ra, dec = found.solution.wcs.pixel_to_sky(apertures.xwin_image, apertures.ywin_image)
     major, minor = _error_axes(apertures)

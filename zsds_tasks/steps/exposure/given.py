@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from zsds_tasks.pixels.mesh import Mesh
-from zsds_tasks.science.astrometry import DistortionModel, Pointing, ReferenceStars
+from zsds_tasks.science.astrometry import DistortionModel, Pointing, QuadrantView, ReferenceStars
 from zsds_tasks.science.calibration.reduce import ReadoutFacts
 from zsds_tasks.science.masking.ghost_model import GhostModel
 from zsds_tasks.science.masking.ghosts import BrightStars
@@ -63,6 +63,8 @@ class ChainInput:
     ghost_model : GhostModel
     prior : DistortionModel or None
         The channel's distortion as earlier solutions found it.
+    view : QuadrantView or None
+        Where the image should look, if it is not of the camera's own channel: a co-add's grid.
     """
 
     subject: str
@@ -84,6 +86,7 @@ class ChainInput:
     calibration_age_d: float
     ghost_model: GhostModel
     prior: DistortionModel | None = None
+    view: QuadrantView | None = None
 
 
 @dataclass

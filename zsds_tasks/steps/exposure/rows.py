@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ def image_row(
     if chain.psf is not None:
         row["seeing"] = chain.psf.fwhm * chain.pixel_scale_arcsec
     if chain.solution is not None:
-        row |= _wcs_columns(chain.solution.wcs, chain.shape)
+        row |= wcs_columns(chain.solution.wcs, chain.shape)
     if chain.zero_point is not None:
         row |= {name: getattr(chain.zero_point, name) for name in PHOTOMETRIC}
     if chain.depth is not None:
@@ -85,7 +86,8 @@ def image_row(
     return row
 
 
-def _wcs_columns(wcs: Wcs, shape: tuple[int, int]) -> Row:
+def wcs_columns(wcs: Wcs, shape: tuple[int, int]) -> Row:
+    """Return centre, corners and linear terms of a WCS."""
     ny, nx = shape
     x = np.array([(nx + 1) / 2, 1, nx, nx, 1])
     y = np.array([(ny + 1) / 2, 1, 1, ny, ny])
@@ -133,7 +135,6 @@ def source_rows(work: QuadrantWork, found: Calibrated, infobits: int) -> pa.Tabl
     infobits : int
         Of the image.
     """
-    points, n = found.points, len(found.points.xpos)
     constant = {
         "pid": product_id(work),
         "expid": work.exposure["expid"],
@@ -146,7 +147,13 @@ def source_rows(work: QuadrantWork, found: Calibrated, infobits: int) -> pa.Tabl
         "clrcoeff": found.zero_point.clrcoeff,
         "infobits": infobits,
     }
-    columns: dict[str, Any] = {
+    return table_of("sources", measured_columns(found), constant)
+
+
+def measured_columns(found: Calibrated) -> dict[str, Any]:
+    """Return what was measured of each point source, under the names of the tables of sources."""
+    points, n = found.points, len(found.points.xpos)
+    return {
         "sourceid": np.arange(n),
         "xpos": points.xpos,
         "ypos": points.ypos,
@@ -164,17 +171,21 @@ def source_rows(work: QuadrantWork, found: Calibrated, infobits: int) -> pa.Tabl
         "flags": found.flags,
         **_aperture_columns(found),
     }
-    schema = arrow_schema(load_table("sources"))
-    names = load_table("sources").names
+
+
+def table_of(name: str, columns: Mapping[str, Any], constant: Mapping[str, Any]) -> pa.Table:
+    """Return a table's columns, in its order and types: arrays (n), and values that all rows share."""
+    declared = load_table(name)
+    schema, n = arrow_schema(declared), len(next(iter(columns.values())))
     arrays = []
-    for name in names:
-        wanted = schema.field(name).type
-        if name in constant:
-            arrays.append(pa.array([constant[name]] * n, wanted) if n else pa.array([], wanted))
+    for column in declared.names:
+        wanted = schema.field(column).type
+        if column in constant:
+            arrays.append(pa.array([constant[column]] * n, wanted) if n else pa.array([], wanted))
         else:
-            given = columns[name]
+            given = columns[column]
             arrays.append((given if isinstance(given, pa.Array) else pa.array(given)).cast(wanted))
-    return pa.table(dict(zip(names, arrays, strict=True)))
+    return pa.table(dict(zip(declared.names, arrays, strict=True)))
 
 
 def _nullable(values: NDArray[np.floating]) -> pa.Array:

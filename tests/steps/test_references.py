@@ -1,0 +1,294 @@
+"""References from stored epochs, and differences against them: how true they are, what a second run does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from reference_builder import EPOCHS, FIELD, epochs
+from science_builder import NOW, copy_of
+
+from zsds_tasks.errors import DeclarationError
+from zsds_tasks.lakehouse import Lakehouse
+from zsds_tasks.pixels.compressed import decode_image
+from zsds_tasks.products.psf_files import parse_psf
+from zsds_tasks.steps.difference import build as difference_build
+from zsds_tasks.steps.difference import difference_work, load_differencing_config, subtract_references
+from zsds_tasks.steps.references import (
+    build_references,
+    load_references_config,
+    reference_work,
+)
+from zsds_tasks.steps.references.rows import SOURCES
+from zsds_tasks.survey.filenames import ReferenceFileName, ReferenceSuffix
+
+pytestmark = pytest.mark.timeout(240)
+RCID = 0
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory):
+    """Five epochs of one field in r."""
+    return epochs(tmp_path_factory.mktemp("epochs"))
+
+
+@pytest.fixture(scope="module")
+def built(calibrated, tmp_path_factory):
+    """The same with the reference of one channel."""
+    place = copy_of(calibrated, tmp_path_factory.mktemp("built"))
+    summary = build_references(place.lakehouse, place.settings, NOW, rcids=[RCID])
+    assert (summary.built, summary.failed) == (1, ()), summary
+    return place
+
+
+def row_of(place, **where):
+    (row,) = place.lakehouse.table("references").read(where={"rcid": RCID, "vbest": 1} | where).to_pylist()
+    return row
+
+
+def pixels(place, suffix):
+    row = row_of(place)
+    path = row["path"].replace("refimg.fits", suffix)
+    return decode_image(place.lakehouse.storage.read_bytes(path), subject=path)
+
+
+def test_a_reference_is_deeper_than_its_epochs(built):
+    row = row_of(built)
+    assert row["rfid"] == int(f"{FIELD}120200")
+    assert row["nframes"] >= 4
+    expected = 1.25 * np.log10(row["nframes"])
+    assert row["depth_gain"] == pytest.approx(expected, abs=0.15)
+    assert abs(row["zp_offset"]) < 0.01
+    assert row["magzprms"] < 0.04
+    assert row["rms_astrometry"] < 0.03
+    assert row["coverage"] == row["nframes"]
+    assert row["empty_fraction"] < 0.02
+
+
+def test_its_magnitudes_and_places_are_true(built):
+    sources = built.lakehouse.table(SOURCES).read(where={"rcid": RCID}).to_pandas()
+    truth = built.detections.to_pandas()
+    truth = truth[(truth.rcid == RCID) & (truth.kind == "star")].drop_duplicates("object_id")
+    bright = sources[(sources["flags"] == 0) & (sources.snr > 200)]
+    off_ra = (bright.ra.to_numpy()[:, None] - truth.ra.to_numpy()) * np.cos(np.radians(bright.dec.mean()))
+    off_dec = bright.dec.to_numpy()[:, None] - truth.dec.to_numpy()
+    distance = np.hypot(off_ra, off_dec) * 3600
+    partner, nearest = distance.argmin(axis=1), distance.min(axis=1)
+    assert len(bright) > 50
+    assert np.median(nearest) < 0.03
+    change = bright.mag.to_numpy() - truth.mag.to_numpy()[partner]
+    # Without a colour term: colours of stars spread by some 0.4 mag, and the coefficient is 0.1.
+    assert abs(np.median(change)) < 0.1
+    assert 1.4826 * np.median(np.abs(change - np.median(change))) < 0.08
+
+
+def test_its_files_agree_with_each_other(built):
+    image, coverage, uncertainty = (pixels(built, f"{s}.fits") for s in ("refimg", "refcov", "refunc"))
+    assert image.shape == coverage.shape == uncertainty.shape
+    assert np.array_equal(np.isfinite(image), coverage > 0)
+    sky = image[coverage >= coverage.max()]
+    width = 1.4826 * np.median(np.abs(sky - np.median(sky)))
+    # Resampling takes noise from a pixel and gives it to its neighbours.
+    assert 0.75 < width / np.median(uncertainty[coverage >= coverage.max()]) < 1.1
+    path = row_of(built)["path"].replace("refimg.fits", "refimgdao.psf")
+    psf = parse_psf(built.lakehouse.storage.read_bytes(path), subject=path)
+    assert psf.stamp(400.0, 400.0).sum() == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_second_run_finds_nothing(built):
+    before = built.lakehouse.table("references").version()
+    summary = build_references(built.lakehouse, built.settings, NOW, rcids=[RCID])
+    assert (summary.built, summary.reason) == (0, "every reference that can be built is there")
+    assert built.lakehouse.table("references").version() == before
+
+
+def test_a_clearly_better_one_supersedes_and_the_old_one_stays(built, tmp_path):
+    place = copy_of(built, tmp_path)
+    config = load_references_config(place.settings.include, "mini")
+    easily = config.replacement.model_copy(update={"depth_gain_mag": 0.01, "depth_tolerance_mag": 0.0})
+    wanted = {"min_frames": EPOCHS, "below_best_zp_mag": 3.0, "below_median_limit_mag": 3.0}
+    more = config.selection.model_copy(update=wanted)
+    config = config.model_copy(update={"replacement": easily, "selection": more})
+    first = row_of(place)
+    summary = build_references(place.lakehouse, place.settings, NOW, rcids=[RCID], config=config)
+    assert (summary.built, summary.failed) == (1, ())
+    rows = {
+        row["version"]: row
+        for row in place.lakehouse.table("references").read(where={"rcid": RCID}).to_pylist()
+    }
+    assert (rows[1]["vbest"], rows[2]["vbest"]) == (0, 1)
+    assert rows[2]["nframes"] == EPOCHS
+    assert "deeper" in rows[2]["reason"]
+    assert rows[1]["path"] == first["path"] != rows[2]["path"]
+    for row in rows.values():
+        assert place.lakehouse.storage.exists(row["path"])
+    versions = place.lakehouse.table(SOURCES).read(["version"], {"rcid": RCID})["version"].to_pylist()
+    assert set(versions) == {1, 2}
+
+
+def test_epochs_that_are_missing_are_waited_for(calibrated):
+    config = load_references_config(calibrated.settings.include, "mini")
+    config = config.model_copy(update={"selection": config.selection.model_copy(update={"min_nights": 3})})
+    work, waiting = reference_work(calibrated.lakehouse, calibrated.settings, config)
+    assert not work
+    assert len(waiting) == 4
+    assert "of 1 nights, 3 needed" in waiting[0].reason
+
+
+def test_an_epoch_that_is_gone_fails_its_reference_alone(calibrated, tmp_path):
+    place = copy_of(calibrated, tmp_path)
+    (gone,) = (
+        place.lakehouse.table("science_images")
+        .read(["path"], {"rcid": 1, "expid": place.expids[-1]})["path"]
+        .to_pylist()
+    )
+    place.lakehouse.storage.delete(gone)
+    summary = build_references(place.lakehouse, place.settings, NOW, rcids=[RCID, 1])
+    assert summary.built == 1
+    (failure,) = summary.failed
+    assert gone in failure
+    assert "is gone" in failure
+    again = build_references(place.lakehouse, place.settings, NOW, rcids=[RCID, 1])
+    assert again.built == 0
+
+
+def test_killed_between_its_commits(built, calibrated, tmp_path, monkeypatch):
+    """Sources were committed, the row was not: the same version is built again, nothing is doubled."""
+    place = copy_of(calibrated, tmp_path)
+    table = type(place.lakehouse.table("references"))
+    merge = table.merge
+
+    def killed(self, rows, *args, **kwargs):
+        if self.name == "references":
+            raise KeyboardInterrupt
+        return merge(self, rows, *args, **kwargs)
+
+    monkeypatch.setattr(table, "merge", killed)
+    with pytest.raises(KeyboardInterrupt):
+        build_references(place.lakehouse, place.settings, NOW, rcids=[RCID])
+    monkeypatch.setattr(table, "merge", merge)
+    build_references(place.lakehouse, place.settings, NOW, rcids=[RCID])
+    columns = ["rfid", "version", "sourceid", "mag"]
+    expected = built.lakehouse.table(SOURCES).read(columns, {"rcid": RCID}).sort_by("sourceid")
+    assert place.lakehouse.table(SOURCES).read(columns, {"rcid": RCID}).sort_by("sourceid").equals(expected)
+
+
+def test_file_names_of_versions():
+    first = ReferenceFileName(1004, "zr", 1, 1, ReferenceSuffix.IMAGE)
+    second = ReferenceFileName(1004, "zr", 1, 1, ReferenceSuffix.IMAGE, version=2)
+    assert first.path == "ref/001/field001004/zr/ccd01/q1/ztf_001004_zr_c01_q1_refimg.fits"
+    assert second.path == "ref/001/field001004/zr/ccd01/q1/v2/ztf_001004_zr_c01_q1_refimg.fits"
+
+
+def test_a_wrong_override_names_file_and_key(tmp_path):
+    folder = tmp_path / "config"
+    folder.mkdir()
+    (folder / "references.yaml").write_text("cameras: {mini: {selection: {min_frames: none}}}\n")
+    assert load_references_config(tmp_path, "ztf").selection.min_frames == 15
+    with pytest.raises(DeclarationError, match=r"references.yaml, cameras.mini.*selection.min_frames"):
+        load_references_config(tmp_path, "mini")
+
+
+@pytest.fixture
+def any_order(built):
+    """Configuration under which the epoch that the reference left out, an earlier one, is compared."""
+    return load_differencing_config(built.settings.include).model_copy(update={"only_later": False})
+
+
+@pytest.fixture(scope="module")
+def planted(built, tmp_path_factory):
+    """The same with differences; stars of S/N 8 to 60 were put into the science image, as many taken out."""
+    place = copy_of(built, tmp_path_factory.mktemp("planted"))
+    generator = np.random.default_rng(5)
+    n, (ny, nx) = 40, (770, 768)
+    x, y = generator.uniform(30, nx - 30, n), generator.uniform(30, ny - 30, n)
+    flux = np.where(np.arange(n) % 2, 1.0, -1.0) * np.geomspace(300, 2500, n)
+    original = difference_build.science_side
+
+    def with_stars(*args):
+        side = original(*args)
+        for a, b, light in zip(x, y, flux, strict=True):
+            column, row = round(a) - 1, round(b) - 1
+            stamp = side.psf.stamp(a - 1, b - 1, 25, (a - 1 - column, b - 1 - row))
+            side.image[row - 12 : row + 13, column - 12 : column + 13] += np.float32(light) * stamp
+        return side
+
+    config = load_differencing_config(place.settings.include).model_copy(update={"only_later": False})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(difference_build, "science_side", with_stars)
+        summary = subtract_references(place.lakehouse, place.settings, config=config)
+    assert (summary.images, summary.failed, summary.waiting) == (1, (), 15)
+    return place, x, y, flux
+
+
+def test_what_was_planted_is_found_with_its_flux_and_place(planted):
+    place, x, y, flux = planted
+    rows = place.lakehouse.table("candidates").read().to_pandas()
+    rows = rows[rows.scorr >= 5]
+    distance = np.hypot(rows.xpos.to_numpy() - x[:, None], rows.ypos.to_numpy() - y[:, None])
+    nearest, partner = distance.min(axis=1), distance.argmin(axis=1)
+    found = nearest < 1.0
+    strong = np.abs(flux) > 500  # S/N about 10 where no star shines
+    assert found[strong].mean() > 0.9
+    measured = rows.iloc[partner[found]]
+    assert np.array_equal(measured.isdiffpos.to_numpy(), flux[found] > 0)
+    pull = (measured.flux.to_numpy() - np.abs(flux[found])) / measured.sigflux.to_numpy()
+    assert abs(np.median(pull)) < 0.6
+    assert 1.4826 * np.median(np.abs(pull)) < 1.6
+    assert len(rows) - found.sum() <= 3  # what else is there: this field's own variables and asteroids
+    assert np.median(nearest[found]) < 0.25
+
+
+def test_rows_of_candidates_are_whole(planted):
+    place = planted[0]
+    rows = place.lakehouse.table("candidates").read().to_pandas()
+    assert rows.candid.is_unique
+    pid, rest = np.divmod(rows.candid.to_numpy(), 1_000_000)
+    assert np.array_equal(pid, rows.pid)
+    assert np.array_equal(rest - rows.tblid, np.where(rows.isdiffpos, 15_000, 10_000))
+    (image,) = place.lakehouse.table("difference_images").read().to_pylist()
+    assert image["n_positive"] + image["n_negative"] == len(rows)
+    assert image["score_scatter"] == pytest.approx(1.0, abs=0.06)
+    assert image["gain_over_zero_points"] == pytest.approx(1.0, abs=0.01)
+    assert image["registration_px"] < 0.15
+    for path in (image["path"], image["path"].replace("scimrefdiffimg.fits.fz", "diffimgpsf.fits")):
+        assert place.lakehouse.storage.exists(path)
+    assert rows.distpsnr1.dropna().between(0, 30).all()
+    assert (rows.distpsnr1.notna() == (rows.nmtchps > 0)).all()
+    near = rows[rows.distpsnr3.notna()]
+    assert (near.distpsnr1 <= near.distpsnr2).all()
+    assert (near.distpsnr2 <= near.distpsnr3).all()
+
+
+def test_what_is_done_is_not_done_again(planted, any_order):
+    place = planted[0]
+    version = place.lakehouse.table("candidates").version()
+    summary = subtract_references(place.lakehouse, place.settings, config=any_order)
+    assert (summary.images, summary.reason) == (0, "no image is due; 15 wait for a reference")
+    assert place.lakehouse.table("candidates").version() == version
+
+
+def test_epochs_of_the_reference_and_earlier_images_are_not_compared_with_it(built, any_order):
+    later, _ = difference_work(
+        built.lakehouse, built.settings, load_differencing_config(built.settings.include)
+    )
+    either, _ = difference_work(built.lakehouse, built.settings, any_order)
+    assert not later
+    assert [work.image["pid"] for work in either] == sorted(
+        set(pids(built.lakehouse)) - set(row_of(built)["epochs"])
+    )
+
+
+def test_a_reference_whose_file_is_gone_fails_the_difference(built, any_order, tmp_path):
+    place = copy_of(built, tmp_path)
+    gone = row_of(place)["path"]
+    place.lakehouse.storage.delete(gone)
+    summary = subtract_references(place.lakehouse, place.settings, config=any_order)
+    (failure,) = summary.failed
+    assert gone in failure
+    assert "have the reference built again" in failure
+    (row,) = place.lakehouse.table("difference_images").read().to_pylist()
+    assert (row["status"], row["stage"]) == (0, "subtract")
+
+
+def pids(lakehouse: Lakehouse) -> list[int]:
+    return lakehouse.table("science_images").read(["pid"], {"rcid": RCID})["pid"].to_pylist()

@@ -1,0 +1,1 @@
+"""Differencing: what changed between a science image and the reference of its field."""

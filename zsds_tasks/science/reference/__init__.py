@@ -1,0 +1,1 @@
+"""Reference images: which epochs, how they are stacked, whether the result is good (reference section 5)."""

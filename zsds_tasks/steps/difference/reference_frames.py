@@ -1,0 +1,176 @@
+"""A stored reference on the grid of a science image: image, uncertainty, PSF and stars."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+
+from zsds_tasks.errors import UnusableInputError
+from zsds_tasks.lakehouse import Lakehouse
+from zsds_tasks.pixels.compressed import decode_image
+from zsds_tasks.pixels.fits import scan
+from zsds_tasks.pixels.warp import CoarseMap, WarpConfig, warp, warp_linear
+from zsds_tasks.products.masks import MaskBit
+from zsds_tasks.products.psf_files import DaoPsf, parse_psf
+from zsds_tasks.sky.pixel_map import pixel_map
+from zsds_tasks.sky.wcs import Wcs, from_header
+from zsds_tasks.steps.science_frames import wcs_cards
+
+Image = NDArray[np.float32]
+Floats = NDArray[np.float64]
+Row = Mapping[str, Any]
+REMEDY = "have the reference built again"
+
+
+@dataclass(frozen=True)
+class ReferenceFrame:
+    """One reference as stored.
+
+    Parameters
+    ----------
+    row : mapping
+        Of references.
+    image, uncertainty : numpy.ndarray (ny, nx), float32
+        DN; NaN where there is nothing.
+    wcs : Wcs
+    gain, zero_point : float
+        Of all its frames together.
+    psf : DaoPsf
+    """
+
+    row: Row
+    image: Image = field(repr=False)
+    uncertainty: Image = field(repr=False)
+    wcs: Wcs
+    gain: float
+    zero_point: float
+    psf: DaoPsf = field(repr=False)
+
+
+def open_reference(lakehouse: Lakehouse, row: Row) -> ReferenceFrame:
+    """Read a reference.
+
+    Parameters
+    ----------
+    lakehouse : Lakehouse
+    row : mapping
+        Of references, with its path and products.
+
+    Raises
+    ------
+    UnusableInputError
+        If a file is gone or is not the one that the row names.
+    """
+    suffixes = ("refimg.fits", "refunc.fits", "refimgdao.psf")
+    data = {suffix: _bytes(lakehouse, row, suffix) for suffix in suffixes}
+    header = scan(data["refimg.fits"])[1].header
+    subject = str(row["path"])
+    return ReferenceFrame(
+        row=row,
+        image=decode_image(data["refimg.fits"], subject=subject),
+        uncertainty=decode_image(data["refunc.fits"], subject=subject),
+        wcs=from_header(wcs_cards(header), subject=subject),
+        gain=_number(header.value("GAIN"), "GAIN", subject),
+        zero_point=_number(header.value("MAGZP"), "MAGZP", subject),
+        psf=parse_psf(data["refimgdao.psf"], subject=subject),
+    )
+
+
+@dataclass(frozen=True)
+class WarpedPsf:
+    """The PSF of an image that was resampled onto another grid: turned, flipped and stretched as the grid is.
+
+    Parameters
+    ----------
+    psf : DaoPsf
+        On the input's grid.
+    chart : CoarseMap
+        From output to input pixels.
+    """
+
+    psf: DaoPsf
+    chart: CoarseMap
+
+    def stamp(self, x: float, y: float, size: int = 25, shift: tuple[float, float] = (0.0, 0.0)) -> Image:
+        """Return the PSF at the 0-based output place (x, y), the star `shift` px from its middle."""
+        around = np.array([x, x + 1.0, x]), np.array([y, y, y + 1.0])
+        column, row = self.chart.at(*around)
+        jacobian = np.array([[column[1] - column[0], 0.0], [row[1] - row[0], 0.0]])
+        jacobian[:, 1] = column[2] - column[0], row[2] - row[0]
+        half = size // 2
+        given = self.psf.stamp(column[0] + 1, row[0] + 1, size + 4)
+        dy, dx = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float64)
+        dx, dy = dx - shift[0], dy - shift[1]
+        places = [jacobian[1, 0] * dx + jacobian[1, 1] * dy, jacobian[0, 0] * dx + jacobian[0, 1] * dy]
+        area = abs(float(np.linalg.det(jacobian)))
+        drawn = map_coordinates(given, [place + half + 2 for place in places], order=3, mode="constant")
+        return np.asarray(drawn * area, np.float32)
+
+
+@dataclass(frozen=True)
+class OnScienceGrid:
+    """A reference resampled onto the grid of a science image.
+
+    Parameters
+    ----------
+    image, uncertainty, coverage : numpy.ndarray (ny, nx), float32
+        DN, DN, and the share of the kernel that had light: 0 to 1.
+    psf : WarpedPsf
+    """
+
+    image: Image
+    uncertainty: Image
+    coverage: Image
+    psf: WarpedPsf
+
+
+def on_science_grid(
+    reference: ReferenceFrame, wcs: Wcs, shape: tuple[int, int], config: WarpConfig, step: int
+) -> OnScienceGrid:
+    """Resample a reference.
+
+    Parameters
+    ----------
+    reference : ReferenceFrame
+    wcs : Wcs
+        Of the science image.
+    shape : (ny, nx)
+        Of it.
+    config : WarpConfig
+    step : int
+        Pixels between nodes of the map.
+    """
+    chart = CoarseMap.of(pixel_map(wcs, reference.wcs), shape, step)
+    mask = np.where(np.isfinite(reference.image), 0, MaskBit.NAN.flag).astype(np.uint16)
+    done = warp(reference.image, mask, MaskBit.NAN.flag, chart, config)
+    return OnScienceGrid(
+        image=done.image,
+        uncertainty=warp_linear(reference.uncertainty, chart),
+        coverage=done.coverage,
+        psf=WarpedPsf(reference.psf, chart),
+    )
+
+
+def _number(value: object, keyword: str, subject: str) -> float:
+    if not isinstance(value, int | float):
+        raise UnusableInputError(f"{keyword} is {value!r}", subject=subject, remedy=REMEDY)
+    return float(value)
+
+
+def _bytes(lakehouse: Lakehouse, row: Row, suffix: str) -> bytes:
+    """Return a file of a reference, held against the checksum of its row."""
+    path = str(row["path"]).replace("refimg.fits", suffix)
+    stated = {name: digest for digest, name in (product.split() for product in row["products"])}
+    try:
+        data = lakehouse.storage.read_bytes(path)
+    except FileNotFoundError as error:
+        raise UnusableInputError("is gone", subject=path, remedy=REMEDY) from error
+    if hashlib.sha256(data).hexdigest() != stated.get(suffix):
+        raise UnusableInputError("has changed since it was written", subject=path, remedy=REMEDY)
+    return data

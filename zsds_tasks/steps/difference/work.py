@@ -1,0 +1,94 @@
+"""Which science images a reference is to be subtracted from: those that may be used and have one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zsds_tasks.lakehouse import Lakehouse
+from zsds_tasks.products.provenance import processing_version
+from zsds_tasks.settings import Settings
+from zsds_tasks.steps.difference.configuration import STAGE, DifferencingConfig
+from zsds_tasks.steps.exposure.work import IMAGES, catalog_identities
+from zsds_tasks.steps.references.work import REFERENCES
+
+DIFFERENCES, CANDIDATES = "difference_images", "candidates"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DifferenceWork:
+    """One science image and the reference to subtract.
+
+    Parameters
+    ----------
+    image, reference : dict
+        Rows of science_images and references.
+    version : str
+        Processing version.
+    """
+
+    image: Row
+    reference: Row
+    version: str
+
+
+def difference_work(
+    lakehouse: Lakehouse,
+    settings: Settings,
+    config: DifferencingConfig,
+    *,
+    night: str | None = None,
+    expids: Sequence[int] | None = None,
+) -> tuple[list[DifferenceWork], int]:
+    """Return what is to be done, in order of time, and how many images wait for a reference.
+
+    Parameters
+    ----------
+    lakehouse : Lakehouse
+    settings : Settings
+    config : DifferencingConfig
+    night : str, optional
+        Only this night, YYYYMMDD.
+    expids : sequence of int, optional
+        Only these exposures.
+
+    Returns
+    -------
+    work : list of DifferenceWork
+        Images with status 1 whose row of difference_images is missing or of another version.
+    waiting : int
+    """
+    where: Row = {"status": 1}
+    where |= {"night": night} if night else {}
+    where |= {"expid": list(expids)} if expids is not None else {}
+    images = lakehouse.table(IMAGES).read(where=where).to_pylist()
+    best = {
+        (row["field"], row["fid"], row["rcid"]): row
+        for row in lakehouse.table(REFERENCES).read(where={"vbest": [1, 2]}).to_pylist()
+    }
+    there = {name: value for name, value in where.items() if name != "status"}
+    done = {
+        (row["pid"], row["processing_version"])
+        for row in lakehouse.table(DIFFERENCES).read(["pid", "processing_version"], there).to_pylist()
+    }
+    fixed = catalog_identities(settings)
+    work, waiting = [], 0
+    for image in sorted(images, key=lambda row: (row["obsjd"], row["pid"])):
+        reference = best.get((image["field"], image["fid"], image["rcid"]))
+        if image["field"] == 0 or not image["path"]:
+            continue
+        if reference is None:
+            waiting += 1
+            continue
+        if image["pid"] in reference["epochs"] or (
+            config.only_later and image["obsjd"] <= reference["jdend"]
+        ):
+            continue  # not independent of each other, or not before it
+        inputs = [image["processing_version"], f"{reference['rfid']} {reference['version']}",
+                  reference["processing_version"]]  # fmt: skip
+        version = processing_version(STAGE, config, [*fixed, *inputs])
+        if (image["pid"], version) not in done:
+            work.append(DifferenceWork(image, reference, version))
+    return work, waiting

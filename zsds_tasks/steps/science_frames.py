@@ -1,0 +1,123 @@
+"""Calibrated images as stored: read back with mask, sky, noise and WCS, for what needs several of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsds_tasks.errors import UnusableInputError
+from zsds_tasks.lakehouse import Lakehouse
+from zsds_tasks.pixels.background import BackgroundConfig, measure_background
+from zsds_tasks.pixels.compressed import decode_image
+from zsds_tasks.pixels.fits import Header, scan
+from zsds_tasks.pixels.mesh import Mesh
+from zsds_tasks.products.masks import UNUSABLE
+from zsds_tasks.products.science_files import IMAGE, MASK, product_path
+from zsds_tasks.sky.wcs import Wcs, from_header
+
+Image = NDArray[np.float32]
+Mask = NDArray[np.uint16]
+Row = Mapping[str, Any]
+_WCS = ("CTYPE", "CUNIT", "CRVAL", "CRPIX")
+_TERMS = 40
+REMEDY = "have the exposure processed again"
+
+
+@dataclass(frozen=True)
+class ScienceFrame:
+    """One calibrated image whose pixels are read when they are asked for.
+
+    Parameters
+    ----------
+    row : mapping
+        Of science_images: path and products.
+    wcs : Wcs
+    shape : (ny, nx)
+    gain : float
+        Electrons per DN.
+    level, noise : Mesh
+        Sky and its 1 sigma, DN.
+    """
+
+    row: Row
+    wcs: Wcs
+    shape: tuple[int, int]
+    gain: float
+    level: Mesh
+    noise: Mesh
+    lakehouse: Lakehouse = field(repr=False)
+
+    def load(self) -> tuple[Image, Mask]:
+        """Return the image without its sky (DN) and its mask."""
+        image, mask = _pixels(self.lakehouse, self.row)
+        self.level.add_to(image, -1.0)
+        return image, mask
+
+
+def open_frame(lakehouse: Lakehouse, row: Row, config: BackgroundConfig) -> ScienceFrame:
+    """Read what is known of a calibrated image, and measure its sky.
+
+    Parameters
+    ----------
+    lakehouse : Lakehouse
+    row : mapping
+        Of science_images.
+    config : BackgroundConfig
+
+    Raises
+    ------
+    UnusableInputError
+        If a file is gone or is not the one that the row names.
+    """
+    image, mask = _pixels(lakehouse, row)
+    header = scan(_bytes(lakehouse, row, IMAGE))[1].header
+    gain = header.value("GAIN")
+    if not isinstance(gain, int | float) or not gain > 0:
+        raise UnusableInputError(f"GAIN is {gain!r}", subject=str(row["path"]), remedy=REMEDY)
+    background = measure_background(image, mask, UNUSABLE, config)
+    ny, nx = image.shape
+    return ScienceFrame(
+        row=row,
+        wcs=from_header(wcs_cards(header), subject=str(row["path"])),
+        shape=(ny, nx),
+        gain=float(gain),
+        level=background.level,
+        noise=background.noise,
+        lakehouse=lakehouse,
+    )
+
+
+def wcs_cards(header: Header) -> dict[str, Any]:
+    """Return the keywords of a TPV solution that a header has."""
+    names = [f"{name}{axis}" for name in _WCS for axis in (1, 2)]
+    names += [f"CD{i}_{j}" for i in (1, 2) for j in (1, 2)]
+    names += [f"PV{axis}_{term}" for axis in (1, 2) for term in range(_TERMS)]
+    return {name: header.value(name) for name in names if name in header}
+
+
+def _pixels(lakehouse: Lakehouse, row: Row) -> tuple[Image, Mask]:
+    image, mask = (
+        decode_image(_bytes(lakehouse, row, suffix), subject=str(product_path(row, suffix)))
+        for suffix in (IMAGE, MASK)
+    )
+    return image, mask
+
+
+def _bytes(lakehouse: Lakehouse, row: Row, suffix: str) -> bytes:
+    """Return a product's bytes, held against the checksum of its row."""
+    path = product_path(row, suffix)
+    if path is None:
+        raise UnusableInputError(f"has no {suffix}", subject=f"pid {row['pid']}", remedy=REMEDY)
+    try:
+        data = lakehouse.storage.read_bytes(path)
+    except FileNotFoundError as error:
+        raise UnusableInputError("is gone", subject=path, remedy=REMEDY) from error
+    stated = next(p.split()[0] for p in row["products"] if p.split()[-1].startswith(suffix))
+    if hashlib.sha256(data).hexdigest() != stated:
+        raise UnusableInputError("has changed since it was written", subject=path, remedy=REMEDY)
+    return data
