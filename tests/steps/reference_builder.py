@@ -12,7 +12,7 @@ import yaml
 from zsds_tasks.settings import REPOSITORY
 from zsds_tasks.steps.exposure import process_exposures
 
-EPOCHS = 5
+EPOCHS = 6
 FIELD = 1004  # rich
 
 

@@ -38,6 +38,7 @@ class ScienceSuffix(StrEnum):
     LOG = "sciimlog.txt"
     DIFFERENCE = "scimrefdiffimg.fits.fz"
     DIFFERENCE_PSF = "diffimgpsf.fits"
+    CUTOUTS = "alertcutouts.parquet"  # ours: stamps that wait for their packets
     DIFFERENCE_LOG = "diffimlog.txt"
     OVERALL_LOG = "log.txt"
 

@@ -79,7 +79,7 @@ class History:
         self._images = _NearRows(
             images.select([name for name in LIMIT_FIELDS if name in images.column_names]),
             previous,
-            _covering(places, images),
+            covering(places, images),
         )
         self._forced = _NearRows(forced, schema.record("fp_hist"), _near(places, forced, radius))
 
@@ -153,8 +153,8 @@ def _near(places: Floats, table: pa.Table, radius: float) -> list[list[int]]:
     return [sorted(known[indices].tolist()) if indices else [] for indices in found]
 
 
-def _covering(places: Floats, images: pa.Table) -> list[list[int]]:
-    """Return for each place the images whose four corners enclose it, in order.
+def covering(places: Floats, images: pa.Table) -> list[list[int]]:
+    """Return for each place (unit vectors, n x 3) the images whose four corners enclose it, in order.
 
     A place is inside if it lies on the same side of the great circle of every edge.
     """

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -13,15 +12,14 @@ import pyarrow as pa
 
 from zsds_tasks.errors import ConfigurationError, TransientError, UnusableInputError
 from zsds_tasks.lakehouse import Lakehouse, open_lakehouse
-from zsds_tasks.pixels.compressed import Card, encode_image
-from zsds_tasks.pixels.fits_writer import encode_plain_image
 from zsds_tasks.pixels.subtraction import Buffers
 from zsds_tasks.science.candidates.detect import Detections, detect
 from zsds_tasks.science.candidates.measure import Candidates, measure
 from zsds_tasks.science.difference.assess import judge, measure_difference
-from zsds_tasks.science.difference.subtract import DifferenceImage, subtract
+from zsds_tasks.science.difference.subtract import subtract
 from zsds_tasks.settings import Settings
 from zsds_tasks.steps.difference.configuration import DifferencingConfig
+from zsds_tasks.steps.difference.files import write_difference
 from zsds_tasks.steps.difference.neighbours import (
     Plane,
     gaia_neighbours,
@@ -36,7 +34,6 @@ from zsds_tasks.steps.exposure import references as catalogs
 from zsds_tasks.steps.exposure.configuration import load_exposure_config
 from zsds_tasks.steps.references.rows import SOURCES as REFERENCE_SOURCES
 from zsds_tasks.steps.science_frames import ScienceFrame, open_frame
-from zsds_tasks.survey.filenames import ScienceFileName, ScienceSuffix
 
 Row = dict[str, Any]
 MJD_OF_JD = 2_400_000.5
@@ -111,9 +108,10 @@ def _subtracted(
     which = {name: work.reference[name] for name in ("rfid", "version")}
     theirs = lakehouse.table(REFERENCE_SOURCES).read(REFERENCE_COLUMNS, which)
     science = science_side(lakehouse, work, frame, own)
+    template = reference_side(reference, frame, theirs, config)
     done = subtract(
         science,
-        reference_side(reference, frame, theirs, config),
+        template,
         config.difference,
         _buffers(frame.shape),
         subject=subject,
@@ -132,7 +130,7 @@ def _subtracted(
     rows = candidate_rows(work, found, _on_the_sky(work, frame, found, theirs, settings, config))
     row |= {"n_positive": int(np.sum(kept.sign > 0)), "n_negative": int(np.sum(kept.sign < 0))}
     if config.write_products:
-        row |= _write(work, frame, done, lakehouse)
+        row |= write_difference(work, frame, (science.image, template.image), done, rows, config, lakehouse)
     return DifferenceOutcome(row, rows)
 
 
@@ -180,34 +178,3 @@ def _on_the_sky(
         **ps1_neighbours(plane, objects, config.near_arcsec),
         **gaia_neighbours(plane, *stars.at(mjd), stars.mag, config.near_gaia_arcsec, config.bright_gaia_mag),
     }
-
-
-def _write(work: DifferenceWork, frame: ScienceFrame, done: DifferenceImage, lakehouse: Lakehouse) -> Row:
-    """Write difference image and PSF; return path and products."""
-    name = ScienceFileName.parse(work.image["path"].rpartition("/")[2])
-    cards = list(_cards(work, frame, done))
-    files = {
-        ScienceSuffix.DIFFERENCE: encode_image(done.image, cards, name="DIFFIMG"),
-        ScienceSuffix.DIFFERENCE_PSF: encode_plain_image(done.subtraction.psf_stamp(), []),
-    }
-    products = []
-    for suffix, data in files.items():
-        lakehouse.storage.put_bytes_atomically(data, replace(name, suffix=suffix).path)
-        products.append(f"{hashlib.sha256(data).hexdigest()} {suffix.value}")
-    return {"path": replace(name, suffix=ScienceSuffix.DIFFERENCE).path, "products": products}
-
-
-def _cards(work: DifferenceWork, frame: ScienceFrame, done: DifferenceImage) -> list[Card]:
-    own: list[Card] = [
-        ("PID", work.image["pid"], "product"),
-        ("RFID", work.reference["rfid"], "reference subtracted"),
-        ("RFVERS", work.reference["version"], "its version"),
-        ("MAGZP", done.zero_point, "[mag] zero point of the difference"),
-        ("GAINFACT", done.alignment.factor[0], "flux scale of the reference over this image's"),
-        ("REGERRX", done.alignment.sigma_x, "[pix] error of the registration"),
-        ("REGERRY", done.alignment.sigma_y, "[pix] error of the registration"),
-        ("ENGINE", done.engine, "how it was subtracted"),
-        ("PROCVERS", work.version, "processing version"),
-        ("BUNIT", "adu", "unit of fluxes"),
-    ]
-    return own + [(name, value, "") for name, value in frame.wcs.header().items()]

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from zsds_tasks.declarations import Declaration, read_declaration
 from zsds_tasks.pixels.warp import WarpConfig
+from zsds_tasks.science.alerts.cutouts import CutoutConfig
 from zsds_tasks.science.candidates.detect import DetectConfig
 from zsds_tasks.science.candidates.measure import MeasureConfig
 from zsds_tasks.science.difference.assess import AssessConfig
@@ -26,6 +27,7 @@ class DifferencingConfig(Declaration):
     assess: AssessConfig = AssessConfig()
     detect: DetectConfig = DetectConfig()
     measure: MeasureConfig = MeasureConfig()
+    cutouts: CutoutConfig = CutoutConfig()
     only_later: bool = Field(
         True, description="compare only with references all of whose epochs are earlier, as ZTF does"
     )

@@ -1,16 +1,25 @@
-"""References from stored epochs, and differences against them: how true they are, what a second run does."""
+"""From stored epochs to a reference, differences, candidates and alerts; and what a second run does."""
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import io
+import shutil
+
 import numpy as np
 import pytest
+from astropy.io import fits
 from reference_builder import EPOCHS, FIELD, epochs
-from science_builder import NOW, copy_of
+from science_builder import NIGHT, NOW, copy_of
 
+from zsds_tasks.broker.outbox import Outbox
 from zsds_tasks.errors import DeclarationError
 from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.pixels.compressed import decode_image
 from zsds_tasks.products.psf_files import parse_psf
+from zsds_tasks.science.alerts.encode import decode_packet
+from zsds_tasks.steps.alerts import make_alerts
 from zsds_tasks.steps.difference import build as difference_build
 from zsds_tasks.steps.difference import difference_work, load_differencing_config, subtract_references
 from zsds_tasks.steps.references import (
@@ -136,11 +145,10 @@ def test_epochs_that_are_missing_are_waited_for(calibrated):
 
 def test_an_epoch_that_is_gone_fails_its_reference_alone(calibrated, tmp_path):
     place = copy_of(calibrated, tmp_path)
-    (gone,) = (
-        place.lakehouse.table("science_images")
-        .read(["path"], {"rcid": 1, "expid": place.expids[-1]})["path"]
-        .to_pylist()
+    work, _ = reference_work(
+        place.lakehouse, place.settings, load_references_config(place.settings.include, "mini")
     )
+    gone = next(one for one in work if one.rfid.rcid == 1).epochs[0]["path"]
     place.lakehouse.storage.delete(gone)
     summary = build_references(place.lakehouse, place.settings, NOW, rcids=[RCID, 1])
     assert summary.built == 1
@@ -196,46 +204,53 @@ def any_order(built):
 
 @pytest.fixture(scope="module")
 def planted(built, tmp_path_factory):
-    """The same with differences; stars of S/N 8 to 60 were put into the science image, as many taken out."""
+    """The same with differences; at 40 places of the sky stars of S/N 8 to 60 were put in, or taken out."""
     place = copy_of(built, tmp_path_factory.mktemp("planted"))
     generator = np.random.default_rng(5)
-    n, (ny, nx) = 40, (770, 768)
-    x, y = generator.uniform(30, nx - 30, n), generator.uniform(30, ny - 30, n)
+    row, n = row_of(place), 40
+    reach = 0.09
+    ra = row["ra"] + generator.uniform(-reach, reach, n) / np.cos(np.radians(row["dec"]))
+    dec = row["dec"] + generator.uniform(-reach, reach, n)
     flux = np.where(np.arange(n) % 2, 1.0, -1.0) * np.geomspace(300, 2500, n)
     original = difference_build.science_side
 
-    def with_stars(*args):
-        side = original(*args)
-        for a, b, light in zip(x, y, flux, strict=True):
-            column, row = round(a) - 1, round(b) - 1
-            stamp = side.psf.stamp(a - 1, b - 1, 25, (a - 1 - column, b - 1 - row))
-            side.image[row - 12 : row + 13, column - 12 : column + 13] += np.float32(light) * stamp
+    def with_stars(lakehouse, work, frame, sources):
+        side = original(lakehouse, work, frame, sources)
+        for a, b, light in zip(*frame.wcs.sky_to_pixel(ra, dec), flux, strict=True):
+            column, line = round(a) - 1, round(b) - 1
+            if min(column, line) < 13 or max(column, line) > min(side.image.shape) - 14:
+                continue
+            stamp = side.psf.stamp(a - 1, b - 1, 25, (a - 1 - column, b - 1 - line))
+            side.image[line - 12 : line + 13, column - 12 : column + 13] += np.float32(light) * stamp
         return side
 
     config = load_differencing_config(place.settings.include).model_copy(update={"only_later": False})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(difference_build, "science_side", with_stars)
         summary = subtract_references(place.lakehouse, place.settings, config=config)
-    assert (summary.images, summary.failed, summary.waiting) == (1, (), 15)
-    return place, x, y, flux
+    compared = EPOCHS - row["nframes"]
+    assert compared >= 1
+    assert (summary.images, summary.failed, summary.waiting) == (compared, (), 3 * EPOCHS)
+    return place, ra, dec, flux
 
 
 def test_what_was_planted_is_found_with_its_flux_and_place(planted):
-    place, x, y, flux = planted
-    rows = place.lakehouse.table("candidates").read().to_pandas()
-    rows = rows[rows.scorr >= 5]
-    distance = np.hypot(rows.xpos.to_numpy() - x[:, None], rows.ypos.to_numpy() - y[:, None])
-    nearest, partner = distance.min(axis=1), distance.argmin(axis=1)
-    found = nearest < 1.0
-    strong = np.abs(flux) > 500  # S/N about 10 where no star shines
-    assert found[strong].mean() > 0.9
-    measured = rows.iloc[partner[found]]
-    assert np.array_equal(measured.isdiffpos.to_numpy(), flux[found] > 0)
-    pull = (measured.flux.to_numpy() - np.abs(flux[found])) / measured.sigflux.to_numpy()
-    assert abs(np.median(pull)) < 0.6
-    assert 1.4826 * np.median(np.abs(pull)) < 1.6
-    assert len(rows) - found.sum() <= 3  # what else is there: this field's own variables and asteroids
-    assert np.median(nearest[found]) < 0.25
+    place, ra, dec, flux = planted
+    everything = place.lakehouse.table("candidates").read().to_pandas()
+    for _, rows in everything[everything.scorr >= 5].groupby("pid"):
+        east = (rows.ra.to_numpy() - ra[:, None]) * np.cos(np.radians(dec[:, None])) * 3600
+        distance = np.hypot(east, (rows.dec.to_numpy() - dec[:, None]) * 3600)
+        nearest, partner = distance.min(axis=1), distance.argmin(axis=1)
+        found = nearest < 1.0
+        strong = np.abs(flux) > 500  # S/N about 10 where no star shines
+        assert found[strong].mean() > 0.9
+        measured = rows.iloc[partner[found]]
+        assert np.array_equal(measured.isdiffpos.to_numpy(), flux[found] > 0)
+        pull = (measured.flux.to_numpy() - np.abs(flux[found])) / measured.sigflux.to_numpy()
+        assert abs(np.median(pull)) < 0.6
+        assert 1.4826 * np.median(np.abs(pull)) < 1.6
+        assert len(rows) - found.sum() <= 4  # what else is there: this field's own variables and asteroids
+        assert np.median(nearest[found]) < 0.25
 
 
 def test_rows_of_candidates_are_whole(planted):
@@ -245,13 +260,14 @@ def test_rows_of_candidates_are_whole(planted):
     pid, rest = np.divmod(rows.candid.to_numpy(), 1_000_000)
     assert np.array_equal(pid, rows.pid)
     assert np.array_equal(rest - rows.tblid, np.where(rows.isdiffpos, 15_000, 10_000))
-    (image,) = place.lakehouse.table("difference_images").read().to_pylist()
-    assert image["n_positive"] + image["n_negative"] == len(rows)
-    assert image["score_scatter"] == pytest.approx(1.0, abs=0.06)
-    assert image["gain_over_zero_points"] == pytest.approx(1.0, abs=0.01)
-    assert image["registration_px"] < 0.15
-    for path in (image["path"], image["path"].replace("scimrefdiffimg.fits.fz", "diffimgpsf.fits")):
-        assert place.lakehouse.storage.exists(path)
+    for image in place.lakehouse.table("difference_images").read().to_pylist():
+        assert image["n_positive"] + image["n_negative"] == (rows.pid == image["pid"]).sum()
+        assert image["score_scatter"] == pytest.approx(1.0, abs=0.06)
+        assert image["gain_over_zero_points"] == pytest.approx(1.0, abs=0.01)
+        assert image["registration_px"] < 0.15
+        for suffix in ("scimrefdiffimg.fits.fz", "diffimgpsf.fits", "alertcutouts.parquet"):
+            path = image["path"].replace("scimrefdiffimg.fits.fz", suffix)
+            assert place.lakehouse.storage.exists(path)
     assert rows.distpsnr1.dropna().between(0, 30).all()
     assert (rows.distpsnr1.notna() == (rows.nmtchps > 0)).all()
     near = rows[rows.distpsnr3.notna()]
@@ -263,7 +279,7 @@ def test_what_is_done_is_not_done_again(planted, any_order):
     place = planted[0]
     version = place.lakehouse.table("candidates").version()
     summary = subtract_references(place.lakehouse, place.settings, config=any_order)
-    assert (summary.images, summary.reason) == (0, "no image is due; 15 wait for a reference")
+    assert (summary.images, summary.reason) == (0, f"no image is due; {3 * EPOCHS} wait for a reference")
     assert place.lakehouse.table("candidates").version() == version
 
 
@@ -272,10 +288,10 @@ def test_epochs_of_the_reference_and_earlier_images_are_not_compared_with_it(bui
         built.lakehouse, built.settings, load_differencing_config(built.settings.include)
     )
     either, _ = difference_work(built.lakehouse, built.settings, any_order)
-    assert not later
-    assert [work.image["pid"] for work in either] == sorted(
-        set(pids(built.lakehouse)) - set(row_of(built)["epochs"])
-    )
+    assert all(work.image["obsjd"] > work.reference["jdend"] for work in later)
+    assert len(later) < len(either)
+    left_out = set(pids(built.lakehouse)) - set(row_of(built)["epochs"])
+    assert [work.image["pid"] for work in either] == sorted(left_out)
 
 
 def test_a_reference_whose_file_is_gone_fails_the_difference(built, any_order, tmp_path):
@@ -283,12 +299,89 @@ def test_a_reference_whose_file_is_gone_fails_the_difference(built, any_order, t
     gone = row_of(place)["path"]
     place.lakehouse.storage.delete(gone)
     summary = subtract_references(place.lakehouse, place.settings, config=any_order)
-    (failure,) = summary.failed
+    failure = summary.failed[0]
     assert gone in failure
     assert "have the reference built again" in failure
-    (row,) = place.lakehouse.table("difference_images").read().to_pylist()
+    row, *_ = place.lakehouse.table("difference_images").read().to_pylist()
     assert (row["status"], row["stage"]) == (0, "subtract")
 
 
 def pids(lakehouse: Lakehouse) -> list[int]:
     return lakehouse.table("science_images").read(["pid"], {"rcid": RCID})["pid"].to_pylist()
+
+
+@pytest.fixture(scope="module")
+def alerted(planted, tmp_path_factory):
+    """The same with alerts."""
+    place = copy_of(planted[0], tmp_path_factory.mktemp("alerted"))
+    summary = make_alerts(place.lakehouse, place.settings)
+    assert summary.exposures >= 1
+    return place, summary
+
+
+def packets_of(place):
+    outbox = Outbox(place.settings.outbox_folder)
+    messages = [message for topic in outbox.topics() for message in outbox.pending(topic)]
+    return {message.candid: (message, decode_packet(message.payload)) for message in messages}
+
+
+def test_every_trigger_has_one_packet_under_the_published_schema(alerted):
+    place, summary = alerted
+    rows = place.lakehouse.table("alerts").read().to_pandas().set_index("candid")
+    packets = packets_of(place)
+    assert set(packets) == set(rows.index)
+    assert len(packets) == summary.alerts > 10
+    assert sum(summary.waiting.values()) == len(packets)
+    for candid, (message, packet) in packets.items():
+        row = rows.loc[candid]
+        assert message.key == packet["objectId"] == row.objectid
+        assert packet["candid"] == packet["candidate"]["candid"] == candid
+        assert hashlib.sha256(message.payload).hexdigest() == row.sha256
+        candidate = packet["candidate"]
+        assert candidate["isdiffpos"] == ("t" if row.isdiffpos else "f")
+        assert candidate["magpsf"] == pytest.approx(row.magpsf)
+        assert candidate["nframesref"] >= 4
+        assert candidate["jdendref"] >= candidate["jdstartref"]
+        assert (candidate["rb"], candidate["rbversion"]) == (None, "none")
+        assert candidate["ncovhist"] >= 1
+        for name in ("cutoutScience", "cutoutTemplate", "cutoutDifference"):
+            pixels = fits.getdata(io.BytesIO(gzip.decompress(packet[name]["stampData"])))
+            assert max(pixels.shape) <= 63
+
+
+def test_the_difference_stamp_shows_what_changed(alerted):
+    for _, packet in packets_of(alerted[0]).values():
+        pixels = fits.getdata(io.BytesIO(gzip.decompress(packet["cutoutDifference"]["stampData"])))
+        if pixels.shape == (63, 63) and packet["candidate"]["scorr"] > 15:
+            peak = np.unravel_index(np.nanargmax(pixels[26:37, 26:37]), (11, 11))
+            assert np.hypot(peak[0] - 5, peak[1] - 5) < 2
+
+
+def test_a_later_exposure_takes_up_the_name_and_tells_of_the_earlier_one(alerted):
+    place = alerted[0]
+    rows = place.lakehouse.table("alerts").read().to_pandas()
+    packets = packets_of(place)
+    first, *later = sorted(rows.expid.unique())
+    assert later
+    both = set(rows[rows.expid == first].objectid) & set(rows[rows.expid == later[-1]].objectid)
+    assert len(both) > 5
+    for name in both:
+        packet = packets[rows[(rows.objectid == name) & (rows.expid == later[-1])].candid.iloc[0]][1]
+        assert packet["candidate"]["ndethist"] >= 2
+        earlier = [row["pid"] // 10_000 for row in packet["prv_candidates"]]
+        assert first in earlier
+    objects = place.lakehouse.table("alert_objects").read().to_pandas()
+    assert objects.objectid.is_unique
+    assert set(objects.objectid) == set(rows.objectid)
+    assert sorted(objects.ordinal) == list(range(len(objects)))
+
+
+def test_alerts_again_are_the_same(alerted, tmp_path):
+    place = copy_of(alerted[0], tmp_path)
+    before = {candid: message.payload for candid, (message, _) in packets_of(place).items()}
+    assert make_alerts(place.lakehouse, place.settings).alerts == 0
+    place.lakehouse.table("alerts").delete({"night": NIGHT})  # as if killed before the commit
+    shutil.rmtree(place.settings.outbox_folder)
+    summary = make_alerts(place.lakehouse, place.settings)
+    assert summary.objects == 0
+    assert {candid: message.payload for candid, (message, _) in packets_of(place).items()} == before

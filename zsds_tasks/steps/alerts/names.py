@@ -1,0 +1,79 @@
+"""The register of names: read around an exposure, written by whoever holds the turn."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pyarrow as pa
+
+from zsds_tasks.lakehouse import Lakehouse
+from zsds_tasks.science.naming.allot import Allotment, Detections, NamingConfig, Objects, allot_names
+from zsds_tasks.science.naming.grammar import ObjectName
+from zsds_tasks.steps.alerts.past import middle_of, reach_deg
+
+OBJECTS, ALERTS = "alert_objects", "alerts"
+JD_OF_UNIX = 2_440_587.5
+ARCSEC = 3600.0
+
+
+def name_triggers(lakehouse: Lakehouse, triggers: pa.Table, config: NamingConfig) -> Allotment:
+    """Name the candidates of one exposure that trigger, and commit the objects that are new.
+
+    A second run over the exposure, whether this one was killed or not, gives the same names: known objects
+    and names are looked at first.
+
+    Parameters
+    ----------
+    lakehouse : Lakehouse
+    triggers : pyarrow.Table (n)
+        Of candidates, all of one exposure.
+    config : NamingConfig
+    """
+    jd = float(triggers["jd"][0].as_py())
+    centre = middle_of(triggers)
+    radius = reach_deg(triggers, centre) * ARCSEC + 10 * config.radius_arcsec
+    near = lakehouse.table(OBJECTS).cone(*centre, min(radius, 179 * ARCSEC))
+    known = Objects(
+        tuple(ObjectName.parse(name) for name in near["objectid"].to_pylist()),
+        *(near[name].to_numpy() for name in ("ra", "dec", "jd")),
+    )
+    candids = triggers["candid"].to_pylist()
+    named = lakehouse.table(ALERTS).read(["candid", "objectid"], {"candid": candids})
+    detections = Detections(
+        triggers["candid"].to_numpy(),
+        triggers["ra"].to_numpy(),
+        triggers["dec"].to_numpy(),
+        jd,
+        {row["candid"]: ObjectName.parse(row["objectid"]) for row in named.to_pylist()},
+    )
+    found = allot_names(known, detections, next_free(lakehouse, year_of(jd)), config)
+    if found.founders:
+        lakehouse.table(OBJECTS).merge(_rows(found))
+    return found
+
+
+def next_free(lakehouse: Lakehouse, year: int) -> ObjectName:
+    """Return the first name of a year that nobody has."""
+    taken = lakehouse.table(OBJECTS).read(["ordinal"], {"year": year})["ordinal"].to_numpy()
+    return ObjectName(year, int(taken.max()) + 1 if len(taken) else 0)
+
+
+def year_of(jd: float) -> int:
+    """Return the year (UTC) of a Julian date."""
+    return dt.datetime.fromtimestamp((jd - JD_OF_UNIX) * 86_400, dt.UTC).year
+
+
+def _rows(found: Allotment) -> pa.Table:
+    names, created = found.created.names, found.created
+    return pa.table(
+        {
+            "objectid": [str(name) for name in names],
+            "year": pa.array([name.year for name in names], pa.int16()),
+            "ordinal": pa.array([name.ordinal for name in names], pa.int64()),
+            "ra": np.asarray(created.ra),
+            "dec": np.asarray(created.dec),
+            "jd": np.asarray(created.jd),
+            "candid": pa.array(found.founders, pa.int64()),
+        }
+    )
