@@ -99,6 +99,28 @@ def subtract_references() -> dict[str, object]:
     ).as_dict()
 
 
+@task(pool=HOT_PATH_POOL)
+@step
+def make_alerts() -> dict[str, object]:
+    """Name and pack the candidates that trigger; packets wait in the outbox."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import alerts
+
+    settings = load_settings()
+    return alerts.make_alerts(open_lakehouse(settings), settings, night=night_of_this_run()).as_dict()
+
+
+@task
+@step
+def send_alerts() -> dict[str, object]:
+    """Deliver the outbox; skipped without a broker, and nothing depends on it."""
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps.alerts.send import send_alerts as deliver
+
+    return deliver(load_settings())
+
+
 @task
 @step
 def check_tables() -> dict[str, object]:
@@ -168,10 +190,11 @@ def night() -> None:
     """One observing night."""
     processed, refined = process_exposures(), refine_calibration()
     checked, scored = check_tables(), score_against_truth()
-    subtracted = subtract_references()
-    ingest_remaining() >> assess_raw() >> build_masters() >> processed >> [refined, subtracted]
-    [refined, subtracted] >> checked
-    [refined, subtracted] >> scored
+    alerted = make_alerts()
+    ingest_remaining() >> assess_raw() >> build_masters() >> processed
+    processed >> refined >> [checked, scored]
+    processed >> subtract_references() >> alerted >> [checked, scored]
+    alerted >> send_alerts()
     checked >> [publish_catalogs(), write_report(scored)]
 
 

@@ -18,7 +18,7 @@ from zsds_tasks.errors import (
 COMMANDS = (
     "run", "up", "down", "airflow", "doctor", "simulate", "ingest", "assess", "masters", "process",
     "residuals", "refine", "leds", "references", "difference", "check", "publish", "score", "report", "tidy",
-    "table", "dictionary",
+    "alerts", "lineage", "table", "dictionary",
 )  # fmt: skip
 
 

@@ -17,10 +17,12 @@ SNAPSHOT = {
         "build_masters",
         "check_tables",
         "ingest_remaining",
+        "make_alerts",
         "process_exposures",
         "publish_catalogs",
         "refine_calibration",
         "score_against_truth",
+        "send_alerts",
         "subtract_references",
         "write_report",
     ],
@@ -82,6 +84,13 @@ def test_the_night_publishes_only_after_its_checks_and_always_reports(parsed):
     assert tasks["build_masters"]["downstream"] == ["process_exposures"]
     assert sorted(tasks["process_exposures"]["downstream"]) == ["refine_calibration", "subtract_references"]
     assert tasks["refine_calibration"]["downstream"] == ["check_tables", "score_against_truth"]
+    assert tasks["subtract_references"]["downstream"] == ["make_alerts"]
+    assert sorted(tasks["make_alerts"]["downstream"]) == [
+        "check_tables",
+        "score_against_truth",
+        "send_alerts",
+    ]
+    assert tasks["send_alerts"]["downstream"] == []
     assert "publish_catalogs" in tasks["check_tables"]["downstream"]
     assert "write_report" in tasks["check_tables"]["downstream"]
     assert tasks["write_report"]["trigger_rule"] == "all_done"

@@ -14,12 +14,15 @@ from reference_builder import EPOCHS, FIELD, epochs
 from science_builder import NIGHT, NOW, copy_of
 
 from zsds_tasks.broker.outbox import Outbox
-from zsds_tasks.errors import DeclarationError
+from zsds_tasks.errors import DeclarationError, NothingToDoError, UnusableInputError
 from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.pixels.compressed import decode_image
 from zsds_tasks.products.psf_files import parse_psf
 from zsds_tasks.science.alerts.encode import decode_packet
 from zsds_tasks.steps.alerts import make_alerts
+from zsds_tasks.steps.alerts.lineage import lineage
+from zsds_tasks.steps.alerts.pictures import draw_stamps
+from zsds_tasks.steps.alerts.send import send_alerts
 from zsds_tasks.steps.difference import build as difference_build
 from zsds_tasks.steps.difference import difference_work, load_differencing_config, subtract_references
 from zsds_tasks.steps.references import (
@@ -385,3 +388,27 @@ def test_alerts_again_are_the_same(alerted, tmp_path):
     summary = make_alerts(place.lakehouse, place.settings)
     assert summary.objects == 0
     assert {candid: message.payload for candid, (message, _) in packets_of(place).items()} == before
+
+
+def test_lineage_goes_back_to_the_raw_file(alerted):
+    place = alerted[0]
+    candid = place.lakehouse.table("alerts").read(["candid"])["candid"][0].as_py()
+    steps = lineage(place.lakehouse, candid)
+    kinds = [step.what for step in steps]
+    assert kinds[:4] == ["alert", "candidate", "difference", "science image"]
+    assert {"master", "raw file", "reference", "epoch"} <= set(kinds)
+    assert kinds.count("epoch") == row_of(place)["nframes"]
+    (raw,) = (step for step in steps if step.what == "raw file")
+    assert place.lakehouse.storage.exists(raw.detail)
+    with pytest.raises(UnusableInputError, match="no such candidate"):
+        lineage(place.lakehouse, 1)
+
+
+def test_a_packet_as_a_picture(alerted):
+    _, packet = next(iter(packets_of(alerted[0]).values()))
+    assert draw_stamps(packet).startswith(b"\x89PNG")
+
+
+def test_without_a_broker_packets_wait(alerted):
+    with pytest.raises(NothingToDoError, match=f"{alerted[1].alerts} packets wait"):
+        send_alerts(alerted[0].settings)
