@@ -15,7 +15,7 @@ from science_builder import NIGHT, NOW, copy_of
 
 from zsds_tasks.broker.outbox import Outbox
 from zsds_tasks.errors import DeclarationError, NothingToDoError, UnusableInputError
-from zsds_tasks.lakehouse import Lakehouse
+from zsds_tasks.lakehouse import Lakehouse, open_lakehouse
 from zsds_tasks.pixels.compressed import decode_image
 from zsds_tasks.products.psf_files import parse_psf
 from zsds_tasks.science.alerts.encode import decode_packet
@@ -181,6 +181,14 @@ def test_killed_between_its_commits(built, calibrated, tmp_path, monkeypatch):
     columns = ["rfid", "version", "sourceid", "mag"]
     expected = built.lakehouse.table(SOURCES).read(columns, {"rcid": RCID}).sort_by("sourceid")
     assert place.lakehouse.table(SOURCES).read(columns, {"rcid": RCID}).sort_by("sourceid").equals(expected)
+
+
+def test_a_new_installation_has_nothing_to_do(settings):
+    """No catalogues, no tables."""
+    lakehouse = open_lakehouse(settings)
+    assert "is there" in build_references(lakehouse, settings, NOW).reason
+    assert subtract_references(lakehouse, settings).reason == "no image is due"
+    assert make_alerts(lakehouse, settings).alerts == 0
 
 
 def test_file_names_of_versions():

@@ -73,7 +73,7 @@ def difference_work(
         (row["pid"], row["processing_version"])
         for row in lakehouse.table(DIFFERENCES).read(["pid", "processing_version"], there).to_pylist()
     }
-    fixed = catalog_identities(settings)
+    fixed: list[str] = []
     work, waiting = [], 0
     for image in sorted(images, key=lambda row: (row["obsjd"], row["pid"])):
         reference = best.get((image["field"], image["fid"], image["rcid"]))
@@ -86,6 +86,7 @@ def difference_work(
             config.only_later and image["obsjd"] <= reference["jdend"]
         ):
             continue  # not independent of each other, or not before it
+        fixed = fixed or catalog_identities(settings)
         inputs = [image["processing_version"], f"{reference['rfid']} {reference['version']}",
                   reference["processing_version"]]  # fmt: skip
         version = processing_version(STAGE, config, [*fixed, *inputs])

@@ -103,7 +103,7 @@ def reference_work(
     }
     groups = _groups(lakehouse, where)
     built = _built(lakehouse, where)
-    fixed = [load_camera(settings.camera, settings.include).model_dump_json(), *catalog_identities(settings)]
+    fixed: list[str] = []
     work, waiting = [], []
     for key in sorted(groups):
         rfid, epochs, versions = ReferenceId(*key), groups[key], built.get(key, [])
@@ -113,6 +113,11 @@ def reference_work(
         if not chosen.is_enough:
             waiting += [] if present else [Waiting(rfid, chosen.shortfall)]
             continue
+        # Only now: a new installation has no catalogues yet, nor anything to build.
+        fixed = fixed or [
+            load_camera(settings.camera, settings.include).model_dump_json(),
+            *catalog_identities(settings),
+        ]
         why = _why(candidates, chosen, present, config)
         rows = sorted((epochs[pid] for pid in chosen.chosen), key=lambda row: (row["obsjd"], row["pid"]))
         version = processing_version(STAGE, config, [*fixed, *map(_identity, rows)])
