@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -213,16 +214,9 @@ def any_order(built):
     return load_differencing_config(built.settings.include).model_copy(update={"only_later": False})
 
 
-@pytest.fixture(scope="module")
-def planted(built, tmp_path_factory):
-    """The same with differences; at 40 places of the sky stars of S/N 8 to 60 were put in, or taken out."""
-    place = copy_of(built, tmp_path_factory.mktemp("planted"))
-    generator = np.random.default_rng(5)
-    row, n = row_of(place), 40
-    reach = 0.09
-    ra = row["ra"] + generator.uniform(-reach, reach, n) / np.cos(np.radians(row["dec"]))
-    dec = row["dec"] + generator.uniform(-reach, reach, n)
-    flux = np.where(np.arange(n) % 2, 1.0, -1.0) * np.geomspace(300, 2500, n)
+@contextlib.contextmanager
+def stars_in_the_sky(ra, dec, flux):
+    """Put stars (DN; below zero: take them out) into every science image that is read to be compared."""
     original = difference_build.science_side
 
     def with_stars(lakehouse, work, frame, sources):
@@ -235,9 +229,23 @@ def planted(built, tmp_path_factory):
             side.image[line - 12 : line + 13, column - 12 : column + 13] += np.float32(light) * stamp
         return side
 
-    config = load_differencing_config(place.settings.include).model_copy(update={"only_later": False})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(difference_build, "science_side", with_stars)
+        yield
+
+
+@pytest.fixture(scope="module")
+def planted(built, tmp_path_factory):
+    """The same with differences; at 40 places of the sky stars of S/N 8 to 60 were put in, or taken out."""
+    place = copy_of(built, tmp_path_factory.mktemp("planted"))
+    generator = np.random.default_rng(5)
+    row, n = row_of(place), 40
+    reach = 0.09
+    ra = row["ra"] + generator.uniform(-reach, reach, n) / np.cos(np.radians(row["dec"]))
+    dec = row["dec"] + generator.uniform(-reach, reach, n)
+    flux = np.where(np.arange(n) % 2, 1.0, -1.0) * np.geomspace(300, 2500, n)
+    config = load_differencing_config(place.settings.include).model_copy(update={"only_later": False})
+    with stars_in_the_sky(ra, dec, flux):
         summary = subtract_references(place.lakehouse, place.settings, config=config)
     compared = EPOCHS - row["nframes"]
     assert compared >= 1
@@ -420,3 +428,58 @@ def test_a_packet_as_a_picture(alerted):
 def test_without_a_broker_packets_wait(alerted):
     with pytest.raises(NothingToDoError, match=f"{alerted[1].alerts} packets wait"):
         send_alerts(alerted[0].settings)
+
+
+def test_a_channel_that_comes_late_leaves_the_packets_of_the_others_alone(alerted, any_order, tmp_path):
+    place = copy_of(alerted[0], tmp_path)
+    before = packets_of(place)
+    build_references(place.lakehouse, place.settings, NOW, rcids=[1])
+    (row,) = place.lakehouse.table("references").read(where={"rcid": 1, "vbest": 1}).to_pylist()
+    ra, dec = row["ra"] + np.array([-0.05, 0.0, 0.05]), row["dec"] + np.array([0.05, 0.0, -0.05])
+    with stars_in_the_sky(ra, dec, [2000.0, 2000.0, 2000.0]):
+        subtract_references(place.lakehouse, place.settings, config=any_order)
+    assert make_alerts(place.lakehouse, place.settings).alerts >= 3
+    after = packets_of(place)
+    assert set(before) < set(after)
+    assert all(after[candid][0] == message for candid, (message, _) in before.items())
+
+
+def test_another_pass_has_other_numbers_and_alerts_no_more(alerted, any_order, tmp_path):
+    place = copy_of(alerted[0], tmp_path)
+    alerts = place.lakehouse.table("alerts").read()
+    numbers = set(place.lakehouse.table("candidates").read(["candid"])["candid"].to_pylist())
+    again = any_order.model_copy(update={"stored_sigma": 3.5})
+    assert subtract_references(place.lakehouse, place.settings, config=again).images >= 1
+    renewed = set(place.lakehouse.table("candidates").read(["candid"])["candid"].to_pylist())
+    assert renewed
+    assert not renewed & numbers
+    assert make_alerts(place.lakehouse, place.settings).alerts == 0
+    assert place.lakehouse.table("alerts").read().equals(alerts)
+    kinds = [step.what for step in lineage(place.lakehouse, alerts["candid"][0].as_py())]
+    assert kinds[:2] == ["alert", "difference"]
+
+
+def test_an_exposure_without_its_stamps_is_told_and_the_others_alert(planted, tmp_path):
+    place = copy_of(planted[0], tmp_path)
+    images = place.lakehouse.table("difference_images").read(["path"]).sort_by("path")["path"].to_pylist()
+    gone = images[0].replace("scimrefdiffimg.fits.fz", "alertcutouts.parquet")
+    place.lakehouse.storage.delete(gone)
+    summary = make_alerts(place.lakehouse, place.settings)
+    (failure,) = summary.failed
+    assert gone in failure
+    assert "is gone" in failure
+    assert summary.exposures == len(images) - 1
+
+
+def test_candidates_of_a_run_that_was_killed_are_no_history(alerted, tmp_path):
+    """Their image has no row yet; alerts of other exposures do not stumble over them."""
+    place = copy_of(alerted[0], tmp_path)
+    first, *_ = sorted(set(place.lakehouse.table("difference_images").read(["pid"])["pid"].to_pylist()))
+    place.lakehouse.table("difference_images").delete({"pid": first})
+    place.lakehouse.table("alerts").delete({"night": NIGHT})
+    summary = make_alerts(place.lakehouse, place.settings)
+    assert summary.failed == ()
+    assert summary.alerts > 10
+    for _, packet in packets_of(place).values():
+        if packet["candidate"]["pid"] != first:
+            assert first not in {row["pid"] for row in packet["prv_candidates"] or ()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,8 +16,9 @@ from zsds_tasks.pixels.compressed import decode_image
 from zsds_tasks.pixels.fits import Header, scan
 from zsds_tasks.pixels.mesh import Mesh
 from zsds_tasks.products.masks import UNUSABLE
-from zsds_tasks.products.science_files import IMAGE, MASK, product_path
 from zsds_tasks.sky.wcs import Wcs, from_header
+from zsds_tasks.steps.stored import read_stored
+from zsds_tasks.survey.filenames import ScienceSuffix
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.uint16]
@@ -75,7 +75,7 @@ def open_frame(lakehouse: Lakehouse, row: Row, config: BackgroundConfig) -> Scie
         If a file is gone or is not the one that the row names.
     """
     image, mask = _pixels(lakehouse, row)
-    header = scan(_bytes(lakehouse, row, IMAGE))[1].header
+    header = scan(read_stored(lakehouse, row, ScienceSuffix.IMAGE.value, remedy=REMEDY))[1].header
     gain = header.value("GAIN")
     if not isinstance(gain, int | float) or not gain > 0:
         raise UnusableInputError(f"GAIN is {gain!r}", subject=str(row["path"]), remedy=REMEDY)
@@ -102,22 +102,7 @@ def wcs_cards(header: Header) -> dict[str, Any]:
 
 def _pixels(lakehouse: Lakehouse, row: Row) -> tuple[Image, Mask]:
     image, mask = (
-        decode_image(_bytes(lakehouse, row, suffix), subject=str(product_path(row, suffix)))
-        for suffix in (IMAGE, MASK)
+        decode_image(read_stored(lakehouse, row, suffix, remedy=REMEDY), subject=f"{row['path']}, {suffix}")
+        for suffix in (ScienceSuffix.IMAGE.value, ScienceSuffix.MASK.value)
     )
     return image, mask
-
-
-def _bytes(lakehouse: Lakehouse, row: Row, suffix: str) -> bytes:
-    """Return a product's bytes, held against the checksum of its row."""
-    path = product_path(row, suffix)
-    if path is None:
-        raise UnusableInputError(f"has no {suffix}", subject=f"pid {row['pid']}", remedy=REMEDY)
-    try:
-        data = lakehouse.storage.read_bytes(path)
-    except FileNotFoundError as error:
-        raise UnusableInputError("is gone", subject=path, remedy=REMEDY) from error
-    stated = next(p.split()[0] for p in row["products"] if p.split()[-1].startswith(suffix))
-    if hashlib.sha256(data).hexdigest() != stated:
-        raise UnusableInputError("has changed since it was written", subject=path, remedy=REMEDY)
-    return data

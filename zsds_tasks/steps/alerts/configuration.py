@@ -23,7 +23,6 @@ class AlertsConfig(Declaration):
     naming: NamingConfig = NamingConfig()
     history: HistoryConfig = HistoryConfig()
     packet: PacketConfig = PacketConfig()
-    least_score: Annotated[float, Field(gt=0)] = Field(5.0, description="scorr of what can trigger")
     neighbourhood_deg: Annotated[float, Field(gt=0)] = Field(
         1.5, description="images farther from a candidate than this do not cover it"
     )

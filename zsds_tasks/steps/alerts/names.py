@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 import numpy as np
 import pyarrow as pa
 
@@ -11,9 +9,9 @@ from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.science.naming.allot import Allotment, Detections, NamingConfig, Objects, allot_names
 from zsds_tasks.science.naming.grammar import ObjectName
 from zsds_tasks.steps.alerts.past import middle_of, reach_deg
+from zsds_tasks.survey.nights import JD_OF_MJD_ZERO, from_mjd
 
 OBJECTS, ALERTS = "alert_objects", "alerts"
-JD_OF_UNIX = 2_440_587.5
 ARCSEC = 3600.0
 
 
@@ -61,7 +59,7 @@ def next_free(lakehouse: Lakehouse, year: int) -> ObjectName:
 
 def year_of(jd: float) -> int:
     """Return the year (UTC) of a Julian date."""
-    return dt.datetime.fromtimestamp((jd - JD_OF_UNIX) * 86_400, dt.UTC).year
+    return from_mjd(jd - JD_OF_MJD_ZERO).year
 
 
 def _rows(found: Allotment) -> pa.Table:

@@ -47,13 +47,13 @@ class Past:
         jd = float(triggers["jd"][0].as_py())
         ra, dec = middle_of(triggers)
         reach = reach_deg(triggers, (ra, dec)) + config.neighbourhood_deg
-        near = lakehouse.table(CANDIDATES).cone(ra, dec, min(reach, 179.0) * ARCSEC)
-        self.detections = near.filter(pc.field("jd") <= jd)
         images = lakehouse.table(DIFFERENCES).cone(ra, dec, min(reach, 179.0) * ARCSEC)
         images = images.filter((pc.field("obsjd") <= jd) & (pc.field("status") == 1))
         self._images = images
-        pids = {*images["pid"].to_pylist(), *self.detections["pid"].to_pylist()}
-        self.facts = ImageFacts(lakehouse, pids | set(triggers["pid"].to_pylist()))
+        self.facts = ImageFacts(lakehouse, images["pid"].to_pylist())
+        near = lakehouse.table(CANDIDATES).cone(ra, dec, min(reach, 179.0) * ARCSEC)
+        # Those whose image has no usable row were left by a run that was killed; they are replaced soon.
+        self.detections = near.filter(pc.is_in(near["pid"], images["pid"].combine_chunks()))
 
     def history(self, schema: PacketSchema) -> History:
         """Return what packets tell of it; forced photometry comes with its own step."""
@@ -69,7 +69,8 @@ class Past:
         looked = covering(here, images)
         jd = self.detections["jd"].to_numpy()
         return Counts(
-            ndethist=[max(len(rows), 1) for rows in seen],
+            ndethist=[len(rows) for rows in seen],
+            # Corners are joined by great circles, sides of images bend: near one its own may seem to miss it.
             ncovhist=[max(len(rows), 1) for rows in looked],
             jdstarthist=[float(jd[rows].min()) for rows in seen],
             jdendhist=[float(jd[rows].max()) for rows in seen],

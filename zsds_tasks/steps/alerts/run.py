@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import hashlib
 import io
 import time
@@ -12,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zsds_tasks.broker.messages import Message, topic_name
 from zsds_tasks.broker.outbox import Outbox
+from zsds_tasks.errors import UnusableInputError
 from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.products.packets import VERSION, Packet, PacketSchema, load_packet_schema
 from zsds_tasks.products.provenance import processing_version
@@ -28,14 +27,20 @@ from zsds_tasks.science.alerts.select import select_alerts
 from zsds_tasks.settings import Settings
 from zsds_tasks.steps.alerts.configuration import STAGE, AlertsConfig, load_alerts_config
 from zsds_tasks.steps.alerts.facts import DIFFERENCES, with_columns, with_facts
-from zsds_tasks.steps.alerts.names import ALERTS, JD_OF_UNIX, name_triggers
+from zsds_tasks.steps.alerts.names import ALERTS, name_triggers
 from zsds_tasks.steps.alerts.past import Past
 from zsds_tasks.steps.archiving import Progress
+from zsds_tasks.steps.difference.configuration import load_differencing_config
 from zsds_tasks.steps.difference.files import STAMPS
 from zsds_tasks.steps.difference.work import CANDIDATES
+from zsds_tasks.steps.outcomes import reason_of, shortened
+from zsds_tasks.steps.stored import read_stored
 from zsds_tasks.survey.filenames import ScienceSuffix
+from zsds_tasks.survey.nights import JD_OF_MJD_ZERO, from_mjd
 
 Row = dict[str, Any]
+Stamps = dict[int, tuple[bytes, bytes, bytes]]
+REMEDY = "have the difference made again, with its products"
 TURN, PATIENCE_S = "naming", 600.0  # no name of a table: its commits queue under that
 CARRIED = (
     "candid", "pid", "expid", "jd", "night", "fid", "field", "rcid", "programid", "ra", "dec", "isdiffpos",
@@ -53,6 +58,8 @@ class AlertSummary:
         Worked on now; packets made; objects that had no name before.
     refused : dict
         Candidates that did not trigger, by the criterion they failed.
+    failed : tuple of str
+        Exposures whose packets could not be made, each with its reason; they stay due.
     waiting : dict
         Packets that no broker has confirmed, by topic.
     seconds : float
@@ -64,13 +71,14 @@ class AlertSummary:
     alerts: int
     objects: int
     refused: dict[str, int]
+    failed: tuple[str, ...]
     waiting: dict[str, int]
     seconds: float
     reason: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for logs and the scheduler."""
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(self) | {"failed": shortened(self.failed)}
 
 
 def make_alerts(
@@ -82,10 +90,11 @@ def make_alerts(
     progress: Progress | None = None,
     config: AlertsConfig | None = None,
 ) -> AlertSummary:
-    """Make the packets of every exposure whose candidates have not all alerted, in order of time.
+    """Make the packets of every difference image that has none, exposures in order of time.
 
-    One process at a time gives names. Packets lie in the outbox before their rows are committed: killed in
-    between, the exposure is done again, to the same names and the same bytes.
+    An image alerts once: brokers have its packets, and a later pass over it has other candidates. One process
+    at a time gives names. Packets lie in the outbox before their rows are committed: killed in between, the
+    exposure is done again, to the same names and the same bytes.
 
     Parameters
     ----------
@@ -99,128 +108,158 @@ def make_alerts(
         Called with what was done, how many, of how many.
     config : AlertsConfig, optional
         By default that of ``include/config/alerts.yaml``.
+
+    Raises
+    ------
+    TransientError, ConfigurationError
+        If the world is in the way or a declaration is wrong; what was committed before stays.
     """
     config = config or load_alerts_config(settings.include)
     began, outbox = time.perf_counter(), Outbox(settings.outbox_folder)
-    schema = load_packet_schema(VERSION, settings.include)
-    counts: dict[str, int] = defaultdict(int)
-    refused: dict[str, int] = defaultdict(int)
+    maker = _Maker(
+        lakehouse,
+        outbox,
+        load_packet_schema(VERSION, settings.include),
+        config,
+        load_differencing_config(settings.include).detect.threshold_sigma,
+    )
+    failed: list[str] = []
     with lakehouse.storage.turn(TURN, PATIENCE_S):
         exposures = _exposures(lakehouse, night, expids)
         for number, (expid, images) in enumerate(exposures, start=1):
-            made = _of_exposure(lakehouse, expid, images, outbox, schema, config, refused)
-            for name, count in made.items():
-                counts[name] += count
+            try:
+                maker.make(expid, images)
+            except Exception as error:  # noqa: BLE001 - one exposure must not stop the others; it stays due
+                failed.append(f"exposure {expid}: {reason_of(error, f'exposure {expid}')}")
             if progress:
                 progress("exposures", number, len(exposures))
     return AlertSummary(
-        exposures=counts["exposures"],
-        alerts=counts["alerts"],
-        objects=counts["objects"],
-        refused=dict(refused),
+        exposures=maker.exposures,
+        alerts=maker.alerts,
+        objects=maker.objects,
+        refused=dict(maker.refused),
+        failed=tuple(failed),
         waiting=outbox.count(),
         seconds=time.perf_counter() - began,
-        reason="" if counts["exposures"] else "every candidate that triggers has its alert",
+        reason="" if maker.exposures or failed else "every candidate that triggers has its alert",
     )
 
 
 def _exposures(
     lakehouse: Lakehouse, night: str | None, expids: Sequence[int] | None
 ) -> list[tuple[int, dict[int, Row]]]:
-    """Return exposures with usable difference images, by pid, in order of time."""
-    where: Row = {"status": 1}
-    where |= {"night": night} if night else {}
+    """Return exposures with usable difference images that have not alerted, by pid, in order of time."""
+    where: Row = {"night": night} if night else {}
     where |= {"expid": list(expids)} if expids is not None else {}
     found: dict[tuple[float, int], dict[int, Row]] = defaultdict(dict)
     columns = ["pid", "expid", "obsjd", "path", "products", "processing_version"]
-    for row in lakehouse.table(DIFFERENCES).read(columns, where).to_pylist():
-        found[row["obsjd"], row["expid"]][row["pid"]] = row
+    done = set(lakehouse.table(ALERTS).read(["pid"], where)["pid"].to_pylist())
+    for row in lakehouse.table(DIFFERENCES).read(columns, where | {"status": 1}).to_pylist():
+        if row["pid"] not in done:
+            found[row["obsjd"], row["expid"]][row["pid"]] = row
     return [(expid, found[jd, expid]) for jd, expid in sorted(found)]
 
 
-def _of_exposure(
-    lakehouse: Lakehouse,
-    expid: int,
-    images: dict[int, Row],
-    outbox: Outbox,
-    schema: PacketSchema,
-    config: AlertsConfig,
-    refused: dict[str, int],
-) -> dict[str, int]:
-    where = {"expid": expid, "scorr": (config.least_score, None)}
-    candidates = lakehouse.table(CANDIDATES).read(where=where)
-    candidates = candidates.filter(pc.is_in(candidates["pid"], pa.array(sorted(images), pa.int64())))
-    selection = select_alerts(candidates, config.trigger)
-    triggers = candidates.filter(pa.array(selection.triggers))
-    versions = {
-        pid: processing_version(STAGE, config, [row["processing_version"]]) for pid, row in images.items()
-    }
-    done = lakehouse.table(ALERTS).read(["candid", "processing_version"], {"expid": expid}).to_pylist()
-    wanted = {
-        (candid, versions[pid])
-        for candid, pid in zip(triggers["candid"].to_pylist(), triggers["pid"].to_pylist(), strict=True)
-    }
-    if wanted <= {(row["candid"], row["processing_version"]) for row in done}:
-        return {}
-    for name, count in selection.refused.items():
-        refused[name] += count
-    named = name_triggers(lakehouse, triggers, config.naming)
-    names = [str(name) for name in named.names]
-    counts = Past(lakehouse, triggers, config)
-    seen = counts.counts()
-    triggers_full = with_columns(with_facts(triggers, counts.facts), dataclasses.asdict(seen))
-    packets = list(_packets(lakehouse, triggers_full, names, images, counts, schema, config))
-    payloads = [encoder_of(schema).encode(packet) for packet in packets]
-    topics = [_topic(row["jd"], row["programid"]) for row in triggers.select(["jd", "programid"]).to_pylist()]
-    for topic in sorted(set(topics)):
-        messages = [
-            Message(packet["candid"], name, payload)
-            for packet, name, payload, its in zip(packets, names, payloads, topics, strict=True)
-            if its == topic
-        ]
-        outbox.put(topic, str(expid), messages)
-    rows = with_columns(
-        triggers.select(list(CARRIED)),
-        {
-            "objectid": names,
-            "ndethist": seen.ndethist,
-            "ncovhist": seen.ncovhist,
-            "topic": topics,
-            "sha256": [hashlib.sha256(payload).hexdigest() for payload in payloads],
-            "processing_version": [versions[pid] for pid in triggers["pid"].to_pylist()],
-        },
-    )
-    lakehouse.table(ALERTS).merge(rows.to_pylist())
-    return {"exposures": 1, "alerts": len(packets), "objects": len(named.founders)}
+@dataclasses.dataclass
+class _Maker:
+    """Makes the alerts of one exposure after the other, and counts."""
+
+    lakehouse: Lakehouse
+    outbox: Outbox
+    schema: PacketSchema
+    config: AlertsConfig
+    least_score: float
+    exposures: int = 0
+    alerts: int = 0
+    objects: int = 0
+    refused: dict[str, int] = dataclasses.field(default_factory=lambda: defaultdict(int))
+
+    def make(self, expid: int, images: dict[int, Row]) -> None:
+        """Make the alerts of some images of an exposure: packets first, then names, then rows."""
+        triggers = self._triggers(expid, images)
+        if not triggers.num_rows:
+            return
+        stamps = {pid: read_stamps(self.lakehouse, images[pid]) for pid in set(triggers["pid"].to_pylist())}
+        named = name_triggers(self.lakehouse, triggers, self.config.naming)
+        names = [str(name) for name in named.names]
+        past = Past(self.lakehouse, triggers, self.config)
+        counts = past.counts()
+        full = with_columns(with_facts(triggers, past.facts), dataclasses.asdict(counts))
+        packets = _packets(full, names, stamps, past, self.schema, self.config)
+        payloads = [encoder_of(self.schema).encode(packet) for packet in packets]
+        topics = [_topic(*row.values()) for row in triggers.select(["jd", "programid"]).to_pylist()]
+        self._put(triggers, names, topics, payloads)
+        pids = triggers["pid"].to_pylist()
+        rows = with_columns(
+            triggers.select(list(CARRIED)),
+            {
+                "objectid": names,
+                "ndethist": counts.ndethist,
+                "ncovhist": counts.ncovhist,
+                "topic": topics,
+                "sha256": [hashlib.sha256(payload).hexdigest() for payload in payloads],
+                "processing_version": [self._version(images[pid]) for pid in pids],
+            },
+        )
+        self.lakehouse.table(ALERTS).merge(rows.to_pylist())
+        self.exposures += 1
+        self.alerts += len(payloads)
+        self.objects += len(named.founders)
+
+    def _triggers(self, expid: int, images: dict[int, Row]) -> pa.Table:
+        where = {"expid": expid, "pid": sorted(images), "scorr": (self.least_score, None)}
+        candidates = self.lakehouse.table(CANDIDATES).read(where=where)
+        selection = select_alerts(candidates, self.config.trigger)
+        for name, count in selection.refused.items():
+            self.refused[name] += count
+        return candidates.filter(pa.array(selection.triggers))
+
+    def _put(
+        self, triggers: pa.Table, names: Sequence[str], topics: Sequence[str], payloads: Sequence[bytes]
+    ) -> None:
+        """Put packets into the outbox, a bundle for each image: one that comes late replaces no other's."""
+        bundles: dict[tuple[str, int], list[Message]] = defaultdict(list)
+        keys = zip(topics, triggers["pid"].to_pylist(), strict=True)
+        candids = triggers["candid"].to_pylist()
+        for key, candid, name, payload in zip(keys, candids, names, payloads, strict=True):
+            bundles[key].append(Message(candid, name, payload))
+        for (topic, pid), messages in bundles.items():
+            self.outbox.put(topic, str(pid), messages)
+
+    def _version(self, image: Row) -> str:
+        return processing_version(STAGE, self.config, [image["processing_version"]])
 
 
 def _packets(
-    lakehouse: Lakehouse,
     triggers: pa.Table,
     names: Sequence[str],
-    images: dict[int, Row],
+    stamps: dict[int, Stamps],
     past: Past,
     schema: PacketSchema,
     config: AlertsConfig,
 ) -> Iterator[Packet]:
     history = past.history(schema)
-    stamps: dict[int, dict[int, tuple[bytes, bytes, bytes]]] = {}
     for k, row in enumerate(rows_of(triggers, schema.record("candidate"))):
         pid, candid = row["pid"], row["candid"]
-        if pid not in stamps:
-            stamps = {pid: read_stamps(lakehouse, images[pid])}
+        if candid not in stamps[pid]:
+            raise UnusableInputError("has no stamps", subject=f"candidate {candid}", remedy=REMEDY)
         cutouts = name_cutouts(candid, pid, stamps[pid][candid], is_positive=row["isdiffpos"] == "t")
         yield assemble(row, names[k], history.previous(k), history.forced(k), cutouts, schema, config.packet)
 
 
-def read_stamps(lakehouse: Lakehouse, image: Row) -> dict[int, tuple[bytes, bytes, bytes]]:
-    """Return the stamps of a difference image's candidates, by candid: science, template, difference."""
-    path = image["path"].replace(ScienceSuffix.DIFFERENCE.value, ScienceSuffix.CUTOUTS.value)
-    table = pq.read_table(io.BytesIO(lakehouse.storage.read_bytes(path)))
+def read_stamps(lakehouse: Lakehouse, image: Row) -> Stamps:
+    """Return the stamps of a difference image's candidates, by candid: science, template, difference.
+
+    Raises
+    ------
+    UnusableInputError
+        If they were not written, are gone, or are not those that the row names.
+    """
+    data = read_stored(lakehouse, image, ScienceSuffix.CUTOUTS.value, remedy=REMEDY)
+    table = pq.read_table(io.BytesIO(data))
     columns = (table.column(name).to_pylist() for name in STAMPS)
     return dict(zip(table.column("candid").to_pylist(), zip(*columns, strict=True), strict=True))
 
 
 def _topic(jd: float, programid: int) -> str:
-    day = dt.datetime.fromtimestamp((jd - JD_OF_UNIX) * 86_400, dt.UTC)
-    return topic_name(f"{day:%Y%m%d}", programid)
+    return topic_name(f"{from_mjd(jd - JD_OF_MJD_ZERO):%Y%m%d}", programid)

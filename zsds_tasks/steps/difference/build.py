@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from zsds_tasks.errors import ConfigurationError, TransientError, UnusableInputError
 from zsds_tasks.lakehouse import Lakehouse, open_lakehouse
 from zsds_tasks.pixels.subtraction import Buffers
 from zsds_tasks.science.candidates.detect import Detections, detect
@@ -30,13 +29,14 @@ from zsds_tasks.steps.difference.reference_frames import open_reference
 from zsds_tasks.steps.difference.rows import DONE, candidate_rows, difference_row, measured_row
 from zsds_tasks.steps.difference.sides import STAR_COLUMNS, reference_side, science_side
 from zsds_tasks.steps.difference.work import DifferenceWork
-from zsds_tasks.steps.exposure import references as catalogs
+from zsds_tasks.steps.exposure import catalogs
 from zsds_tasks.steps.exposure.configuration import load_exposure_config
+from zsds_tasks.steps.outcomes import reason_of
 from zsds_tasks.steps.references.rows import SOURCES as REFERENCE_SOURCES
 from zsds_tasks.steps.science_frames import ScienceFrame, open_frame
+from zsds_tasks.survey.nights import JD_OF_MJD_ZERO
 
 Row = dict[str, Any]
-MJD_OF_JD = 2_400_000.5
 REFERENCE_COLUMNS = (*STAR_COLUMNS, "sigmag", "chi", "sharp")
 
 
@@ -84,15 +84,8 @@ def subtract_one(
     engine = config.difference.engine.name
     try:
         done = _subtracted(work, settings, config, lakehouse)
-    except (TransientError, ConfigurationError):
-        raise
-    except MemoryError as error:
-        raise TransientError(
-            "memory ran out", subject=f"pid {work.image['pid']}", remedy="lower ZSDS_WORKERS and run again"
-        ) from error
     except Exception as error:  # noqa: BLE001 - one image must not stop the others; its row tells
-        is_ours = isinstance(error, UnusableInputError)
-        reason = str(error) if is_ours else f"{type(error).__name__}: {error}"
+        reason = reason_of(error, f"pid {work.image['pid']}")
         done = DifferenceOutcome(difference_row(work, engine, "subtract", reason), None)
     seconds = time.process_time() - began
     return DifferenceOutcome(done.row | {"core_seconds": seconds}, done.candidates)
@@ -167,7 +160,7 @@ def _on_the_sky(
     ny, nx = frame.shape
     reach = np.hypot(ny, nx) / 2 * scale + config.near_gaia_arcsec
     stars = catalogs.astrometric_stars(settings, centre, reach / 3600)
-    mjd = work.image["obsjd"] - MJD_OF_JD + work.image["exptime"] / 2 / 86_400
+    mjd = work.image["obsjd"] - JD_OF_MJD_ZERO + work.image["exptime"] / 2 / 86_400
     objects = catalogs.photometric_stars(settings, centre, reach / 3600)
     sigma = np.hypot(found["sigx"], found["sigy"]) / np.sqrt(2) * scale
     return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,11 +20,14 @@ from zsds_tasks.products.psf_files import DaoPsf, parse_psf
 from zsds_tasks.sky.pixel_map import pixel_map
 from zsds_tasks.sky.wcs import Wcs, from_header
 from zsds_tasks.steps.science_frames import wcs_cards
+from zsds_tasks.steps.stored import read_stored
+from zsds_tasks.survey.filenames import ReferenceSuffix
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Row = Mapping[str, Any]
 REMEDY = "have the reference built again"
+FILES = (ReferenceSuffix.IMAGE, ReferenceSuffix.UNCERTAINTY, ReferenceSuffix.PSF_MODEL)
 
 
 @dataclass(frozen=True)
@@ -67,18 +69,17 @@ def open_reference(lakehouse: Lakehouse, row: Row) -> ReferenceFrame:
     UnusableInputError
         If a file is gone or is not the one that the row names.
     """
-    suffixes = ("refimg.fits", "refunc.fits", "refimgdao.psf")
-    data = {suffix: _bytes(lakehouse, row, suffix) for suffix in suffixes}
-    header = scan(data["refimg.fits"])[1].header
+    data = {suffix: read_stored(lakehouse, row, suffix.value, remedy=REMEDY) for suffix in FILES}
+    header = scan(data[ReferenceSuffix.IMAGE])[1].header
     subject = str(row["path"])
     return ReferenceFrame(
         row=row,
-        image=decode_image(data["refimg.fits"], subject=subject),
-        uncertainty=decode_image(data["refunc.fits"], subject=subject),
+        image=decode_image(data[ReferenceSuffix.IMAGE], subject=subject),
+        uncertainty=decode_image(data[ReferenceSuffix.UNCERTAINTY], subject=subject),
         wcs=from_header(wcs_cards(header), subject=subject),
         gain=_number(header.value("GAIN"), "GAIN", subject),
         zero_point=_number(header.value("MAGZP"), "MAGZP", subject),
-        psf=parse_psf(data["refimgdao.psf"], subject=subject),
+        psf=parse_psf(data[ReferenceSuffix.PSF_MODEL], subject=subject),
     )
 
 
@@ -161,16 +162,3 @@ def _number(value: object, keyword: str, subject: str) -> float:
     if not isinstance(value, int | float):
         raise UnusableInputError(f"{keyword} is {value!r}", subject=subject, remedy=REMEDY)
     return float(value)
-
-
-def _bytes(lakehouse: Lakehouse, row: Row, suffix: str) -> bytes:
-    """Return a file of a reference, held against the checksum of its row."""
-    path = str(row["path"]).replace("refimg.fits", suffix)
-    stated = {name: digest for digest, name in (product.split() for product in row["products"])}
-    try:
-        data = lakehouse.storage.read_bytes(path)
-    except FileNotFoundError as error:
-        raise UnusableInputError("is gone", subject=path, remedy=REMEDY) from error
-    if hashlib.sha256(data).hexdigest() != stated.get(suffix):
-        raise UnusableInputError("has changed since it was written", subject=path, remedy=REMEDY)
-    return data

@@ -13,12 +13,11 @@ from zsds_tasks.science.candidates.measure import Candidates
 from zsds_tasks.science.difference.assess import Metrics
 from zsds_tasks.steps.difference.work import CANDIDATES, DIFFERENCES, DifferenceWork
 from zsds_tasks.steps.exposure.rows import table_of
+from zsds_tasks.survey.identifiers import CandidateId, ProductId
 
 Row = dict[str, Any]
 DONE = "done"
 CARRIED = ("pid", "expid", "rcid", "night", "obsjd", "field", "fid", "programid", "ra", "dec")
-CANDID_STEP, FAINTER, BRIGHTER = 1_000_000, 10_000, 15_000
-"""Of the number of a candidate (reference section 1.7)."""
 METRICS = (
     "overlap", "gain_factor", "gain_over_zero_points", "gain_scatter", "registration_px", "offset_px",
     "noise", "score_scatter", "level", "worst_level", "positive_over_negative", "star_residual", "fwhm_px",
@@ -40,6 +39,7 @@ def difference_row(work: DifferenceWork, engine: str, stage: str, reason: str) -
         "status": 0,
         "stage": stage,
         "reason": reason,
+        "pass_number": work.number,
         "rfid": work.reference["rfid"],
         "rfversion": work.reference["version"],
         "engine": engine,
@@ -78,8 +78,8 @@ def candidate_rows(work: DifferenceWork, found: Candidates, columns: dict[str, A
     """
     is_positive = np.asarray(found["isdiffpos"], bool)
     tblid = numbers(is_positive)
-    offsets = np.where(is_positive, BRIGHTER, FAINTER) + tblid
     image = work.image
+    first = [int(CandidateId(ProductId.parse(image["pid"]), work.number, sign, 0)) for sign in (False, True)]
     constant = {
         name: image[name] for name in ("pid", "expid", "night", "nid", "fid", "field", "rcid", "programid")
     }
@@ -94,7 +94,7 @@ def candidate_rows(work: DifferenceWork, found: Candidates, columns: dict[str, A
         "processing_version": work.version,
     }
     measured = {name: _nullable(found[name]) for name in MEASURED}
-    own = {"candid": image["pid"] * CANDID_STEP + offsets, "tblid": tblid}
+    own = {"candid": np.where(is_positive, first[1], first[0]) + tblid, "tblid": tblid}
     return table_of(CANDIDATES, own | measured | columns, constant)
 
 

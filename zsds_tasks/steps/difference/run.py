@@ -18,8 +18,7 @@ from zsds_tasks.steps.archiving import Progress
 from zsds_tasks.steps.difference.build import DifferenceOutcome, subtract_one
 from zsds_tasks.steps.difference.configuration import DifferencingConfig, load_differencing_config
 from zsds_tasks.steps.difference.work import CANDIDATES, DIFFERENCES, DifferenceWork, difference_work
-
-SHOWN = 20
+from zsds_tasks.steps.outcomes import shortened
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +48,7 @@ class DifferenceSummary:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for logs and the scheduler."""
-        more = len(self.failed) - SHOWN
-        shown = [*self.failed[:SHOWN], *([f"and {more} more"] if more > 0 else [])]
-        return dataclasses.asdict(self) | {"failed": shown}
+        return dataclasses.asdict(self) | {"failed": shortened(self.failed)}
 
 
 def subtract_references(

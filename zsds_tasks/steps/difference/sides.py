@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.products.psf_files import DaoPsf, parse_psf
-from zsds_tasks.products.science_files import product_path
 from zsds_tasks.science.difference.align import StarList
 from zsds_tasks.science.difference.subtract import Side
 from zsds_tasks.steps.difference.configuration import DifferencingConfig
 from zsds_tasks.steps.difference.reference_frames import ReferenceFrame, on_science_grid
 from zsds_tasks.steps.difference.work import DifferenceWork
-from zsds_tasks.steps.science_frames import ScienceFrame
+from zsds_tasks.steps.science_frames import REMEDY, ScienceFrame
+from zsds_tasks.steps.stored import read_stored
+from zsds_tasks.survey.filenames import ScienceSuffix
 
 Image = NDArray[np.float32]
 STAR_COLUMNS = ("xpos", "ypos", "ra", "dec", "flux", "sigflux", "mag", "class_star", "flags")
-PSF_SUFFIX = "sciimgdao.psf"
 
 
 class StoredPsf:
@@ -37,12 +37,15 @@ class StoredPsf:
 def science_side(lakehouse: Lakehouse, work: DifferenceWork, frame: ScienceFrame, sources: pa.Table) -> Side:
     """Return the science image, read now."""
     image, mask = frame.load()
-    path = str(product_path(work.image, PSF_SUFFIX))
+    suffix = ScienceSuffix.PSF_MODEL.value
+    psf = parse_psf(
+        read_stored(lakehouse, work.image, suffix, remedy=REMEDY), subject=f"{work.image['path']}, {suffix}"
+    )
     return Side(
         image=image,
         noise=frame.noise,
         gain=frame.gain,
-        psf=StoredPsf(parse_psf(lakehouse.storage.read_bytes(path), subject=path)),
+        psf=StoredPsf(psf),
         zero_point=float(work.image["magzp"]),
         stars=_stars(sources, _floats(sources, "xpos"), _floats(sources, "ypos")),
         mask=mask,

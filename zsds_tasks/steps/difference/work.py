@@ -27,11 +27,15 @@ class DifferenceWork:
         Rows of science_images and references.
     version : str
         Processing version.
+    number : int
+        Pass over this image: 1, and one more with each new version, so that no candidate of another pass has
+        its number.
     """
 
     image: Row
     reference: Row
     version: str
+    number: int
 
 
 def difference_work(
@@ -64,15 +68,16 @@ def difference_work(
     where |= {"night": night} if night else {}
     where |= {"expid": list(expids)} if expids is not None else {}
     images = lakehouse.table(IMAGES).read(where=where).to_pylist()
+    if not images:
+        return [], 0
+    those = {"vbest": [1, 2], "field": sorted({row["field"] for row in images})}
     best = {
         (row["field"], row["fid"], row["rcid"]): row
-        for row in lakehouse.table(REFERENCES).read(where={"vbest": [1, 2]}).to_pylist()
+        for row in lakehouse.table(REFERENCES).read(where=those).to_pylist()
     }
     there = {name: value for name, value in where.items() if name != "status"}
-    done = {
-        (row["pid"], row["processing_version"])
-        for row in lakehouse.table(DIFFERENCES).read(["pid", "processing_version"], there).to_pylist()
-    }
+    columns = ["pid", "processing_version", "pass_number"]
+    done = {row["pid"]: row for row in lakehouse.table(DIFFERENCES).read(columns, there).to_pylist()}
     fixed: list[str] = []
     work, waiting = [], 0
     for image in sorted(images, key=lambda row: (row["obsjd"], row["pid"])):
@@ -90,6 +95,7 @@ def difference_work(
         inputs = [image["processing_version"], f"{reference['rfid']} {reference['version']}",
                   reference["processing_version"]]  # fmt: skip
         version = processing_version(STAGE, config, [*fixed, *inputs])
-        if (image["pid"], version) not in done:
-            work.append(DifferenceWork(image, reference, version))
+        row = done.get(image["pid"])
+        if row is None or row["processing_version"] != version:
+            work.append(DifferenceWork(image, reference, version, row["pass_number"] + 1 if row else 1))
     return work, waiting

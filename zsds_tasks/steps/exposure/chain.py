@@ -123,7 +123,11 @@ class Chain:
         ------
         UnusableInputError
             If a stage cannot do its work; `stage` says which.
+        ValueError
+            If there is no such stage.
         """
+        if unknown := [name for name in stages if name not in STAGES]:
+            raise ValueError(f"no stage {', '.join(unknown)}; there are {', '.join(STAGES)}")
         for name in stages:
             self.stage = name
             began = time.process_time()

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from zsds_tasks.errors import ConfigurationError, TransientError, UnusableInputError
 from zsds_tasks.lakehouse import Lakehouse, open_lakehouse
 from zsds_tasks.science.astrometry import Pointing
 from zsds_tasks.science.calibration.reduce import ReadoutFacts
 from zsds_tasks.science.masking.ghosts import BrightStars, filter_magnitudes
 from zsds_tasks.settings import Settings
-from zsds_tasks.steps.exposure import references
+from zsds_tasks.steps.exposure import catalogs
 from zsds_tasks.steps.exposure.calibrated import Calibrated, combine
 from zsds_tasks.steps.exposure.calibration import pixels_of, require
 from zsds_tasks.steps.exposure.chain import Chain
@@ -25,6 +24,7 @@ from zsds_tasks.steps.exposure.outcome import QuadrantOutcome
 from zsds_tasks.steps.exposure.rows import DONE, image_row, quality_row, source_rows
 from zsds_tasks.steps.exposure.work import QuadrantWork
 from zsds_tasks.steps.ghosts import collect_rows
+from zsds_tasks.steps.outcomes import reason_of
 from zsds_tasks.steps.readouts import RawReadout, read_readout
 from zsds_tasks.survey.camera import load_camera
 from zsds_tasks.survey.filenames import CalibrationKind
@@ -72,12 +72,6 @@ def process_quadrant(
         verdict = found.verdict
         if verdict.status and config.write_products:
             products, path = write_products(work, found, readout, settings, lakehouse)
-    except (TransientError, ConfigurationError):
-        raise
-    except MemoryError as error:  # of this machine, now; not of this image
-        raise TransientError(
-            "memory ran out", subject=work.quadrant["path"], remedy="lower ZSDS_WORKERS and run again"
-        ) from error
     except Exception as error:  # noqa: BLE001 - one channel must not stop the exposure; its row tells
         return _failed(work, chain, error, began)
     image = image_row(work, chain, DONE, verdict.reason, products, path)
@@ -92,8 +86,7 @@ def process_quadrant(
 
 
 def _failed(work: QuadrantWork, chain: Chain | None, error: Exception, began: float) -> QuadrantOutcome:
-    is_ours = isinstance(error, UnusableInputError)
-    reason = str(error) if is_ours else f"{type(error).__name__}: {error}"
+    reason = reason_of(error, work.quadrant["path"])
     stage = chain.stage if chain else "input"
     stage = "products" if stage == DONE else stage
     image = image_row(work, chain, stage, reason, {}, None)
@@ -132,14 +125,14 @@ def _catalogs(settings: Settings, given: ChainInput, config: ExposureConfig) -> 
     ghosts = config.ghosts
 
     def bright(centre: tuple[float, float], radius_deg: float) -> BrightStars:
-        stars = references.bright_stars(settings, centre, radius_deg, ghosts.brighter_than_mag)
+        stars = catalogs.bright_stars(settings, centre, radius_deg, ghosts.brighter_than_mag)
         ra, dec, mag, colour = np.ascontiguousarray(stars.T)
         coefficients = ghosts.gaia_colours.get(given.filter_name, (0.0,))
         return BrightStars(ra, dec, filter_magnitudes(mag, colour, coefficients))
 
     return Catalogs(
-        astrometric=partial(references.astrometric_stars, settings),
-        photometric=partial(references.photometric_stars, settings),
+        astrometric=partial(catalogs.astrometric_stars, settings),
+        photometric=partial(catalogs.photometric_stars, settings),
         bright=bright,
     )
 

@@ -15,8 +15,8 @@ from zsds_tasks.science.astrometry import (
 )
 from zsds_tasks.science.astrometry.plot import residual_plot
 from zsds_tasks.settings import Settings
+from zsds_tasks.steps.exposure.catalogs import astrometric_stars
 from zsds_tasks.steps.exposure.configuration import load_exposure_config
-from zsds_tasks.steps.exposure.references import astrometric_stars
 from zsds_tasks.survey.camera import load_camera
 
 SECONDS_PER_DAY = 86_400.0

@@ -19,6 +19,7 @@ from zsds_tasks.steps.exposure.configuration import ExposureConfig, load_exposur
 from zsds_tasks.steps.exposure.outcome import QuadrantOutcome
 from zsds_tasks.steps.exposure.quadrant import process_quadrant
 from zsds_tasks.steps.exposure.work import ExposureWork, QuadrantWork, work_list
+from zsds_tasks.steps.outcomes import shortened
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +52,7 @@ class ExposureSummary:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for logs and the scheduler."""
-        shown = list(self.failed[:20])
-        more = len(self.failed) - len(shown)
-        return dataclasses.asdict(self) | {"failed": [*shown, *([f"and {more} more"] if more else [])]}
+        return dataclasses.asdict(self) | {"failed": shortened(self.failed)}
 
 
 def process_exposures(

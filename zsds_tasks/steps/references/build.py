@@ -9,12 +9,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from zsds_tasks.errors import ConfigurationError, TransientError, UnusableInputError
 from zsds_tasks.lakehouse import Lakehouse, open_lakehouse
 from zsds_tasks.science.reference.build import Epoch, build_reference
 from zsds_tasks.science.reference.quality import measure_reference
 from zsds_tasks.settings import Settings
 from zsds_tasks.steps.exposure.configuration import ExposureConfig, load_exposure_config
+from zsds_tasks.steps.outcomes import reason_of
 from zsds_tasks.steps.references.configuration import ReferencesConfig
 from zsds_tasks.steps.references.files import write_reference
 from zsds_tasks.steps.references.measure import measure
@@ -78,15 +78,8 @@ def build_one(
     began = time.process_time()
     try:
         row, sources = _built(work, settings, config, reference_row(work, now, work.why), lakehouse)
-    except (TransientError, ConfigurationError):
-        raise
-    except MemoryError as error:
-        raise TransientError(
-            "memory ran out", subject=f"reference {work.rfid}", remedy="lower ZSDS_WORKERS and run again"
-        ) from error
     except Exception as error:  # noqa: BLE001 - one reference must not stop the others; its row tells
-        is_ours = isinstance(error, UnusableInputError)
-        reason = str(error) if is_ours else f"{type(error).__name__}: {error}"
+        reason = reason_of(error, f"reference {work.rfid}")
         row, sources = reference_row(work, now, reason), None
     return ReferenceOutcome(row, sources, time.process_time() - began)
 

@@ -15,17 +15,17 @@ from zsds_tasks.science.masking.ghosts import BrightStars
 from zsds_tasks.science.reference.build import Reference
 from zsds_tasks.settings import Settings
 from zsds_tasks.sky import tangent
-from zsds_tasks.steps.exposure import references as catalogs
+from zsds_tasks.steps.exposure import catalogs
 from zsds_tasks.steps.exposure.calibrated import Calibrated, combine
 from zsds_tasks.steps.exposure.chain import Chain
 from zsds_tasks.steps.exposure.configuration import ExposureConfig
 from zsds_tasks.steps.exposure.given import Buffers, Catalogs, ChainInput
 from zsds_tasks.steps.references.work import ReferenceWork
 from zsds_tasks.survey.camera import load_camera
+from zsds_tasks.survey.nights import JD_OF_MJD_ZERO
 from zsds_tasks.survey.survey import load_survey
 
 STAGES = ("background", "point_sources", "astrometry", "zero_point", "apertures", "judge")
-MJD_OF_JD = 2_400_000.5
 
 
 def measure(
@@ -89,7 +89,7 @@ def _given(
     camera = load_camera(settings.camera, settings.include)
     survey = load_survey(camera.survey, settings.include)
     subject = f"reference {work.rfid}"
-    mjd = float(np.mean([row["obsjd"] for row in work.epochs])) - MJD_OF_JD
+    mjd = float(np.mean([row["obsjd"] for row in work.epochs])) - JD_OF_MJD_ZERO
     none = np.empty((0, 0))
     return ChainInput(
         subject=subject,

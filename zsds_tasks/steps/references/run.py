@@ -15,13 +15,13 @@ from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.parallel import map_ordered
 from zsds_tasks.settings import Settings
 from zsds_tasks.steps.archiving import Progress
+from zsds_tasks.steps.outcomes import shortened
 from zsds_tasks.steps.references.build import ReferenceOutcome, build_one
 from zsds_tasks.steps.references.configuration import ReferencesConfig, load_references_config
 from zsds_tasks.steps.references.rows import SOURCES
 from zsds_tasks.steps.references.work import LOCKED, REFERENCES, ReferenceWork, Waiting, reference_work
 
 PER_COMMIT = 64
-SHOWN = 20
 Row = dict[str, Any]
 
 
@@ -53,11 +53,7 @@ class ReferencesSummary:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for logs and the scheduler."""
-        shown = {name: list(getattr(self, name)) for name in ("failed", "waiting")}
-        short = {
-            name: [*words[:SHOWN], *([f"and {len(words) - SHOWN} more"] if len(words) > SHOWN else [])]
-            for name, words in shown.items()
-        }
+        short = {name: shortened(getattr(self, name)) for name in ("failed", "waiting")}
         return dataclasses.asdict(self) | short
 
 
