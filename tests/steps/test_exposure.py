@@ -17,7 +17,7 @@ from zsds_tasks.lakehouse.catalogs import write_catalog
 from zsds_tasks.lakehouse.hats_reader import HatsReader
 from zsds_tasks.products.masks import UNUSABLE, MaskBit
 from zsds_tasks.steps import exposure
-from zsds_tasks.steps.exposure import process_exposures, references, run
+from zsds_tasks.steps.exposure import catalogs, process_exposures, run
 from zsds_tasks.survey.filenames import ScienceSuffix
 
 TABLES = ("science_images", "image_quality", "sources")
@@ -32,7 +32,7 @@ def taken_in(tmp_path_factory):
 def processed(taken_in, tmp_path_factory):
     """One exposure calibrated, as every test may read it."""
     place = copy_of(taken_in, tmp_path_factory.mktemp("processed"))
-    references._reader.cache_clear()
+    catalogs._reader.cache_clear()
     first = place.expids[0]
     process(place, expids=[first])
     return place
@@ -40,7 +40,7 @@ def processed(taken_in, tmp_path_factory):
 
 @pytest.fixture
 def place(processed, tmp_path):
-    references._reader.cache_clear()
+    catalogs._reader.cache_clear()
     return copy_of(processed, tmp_path)
 
 
@@ -112,7 +112,7 @@ def test_the_work_list_forgets_a_channel_whose_master_has_changed(place):
 
 def test_a_channel_that_fails_says_where_and_why_while_the_others_land(taken_in, tmp_path):
     place = copy_of(taken_in, tmp_path)
-    references._reader.cache_clear()
+    catalogs._reader.cache_clear()
     second = place.expids[1]
     raws = place.lakehouse.table("raw_quadrants").read(where={"expid": second}).to_pylist()
     root = place.settings.var / "zsds"
@@ -137,19 +137,19 @@ def test_a_channel_that_fails_says_where_and_why_while_the_others_land(taken_in,
 
 def test_no_stars_where_the_image_looks_is_a_reason_and_no_catalogue_an_error(taken_in, tmp_path):
     place = copy_of(taken_in, tmp_path)
-    references._reader.cache_clear()
+    catalogs._reader.cache_clear()
     gaia = f"{place.settings.catalogs_uri}/gaia"
     table = HatsReader(gaia).read()
     moved = table.set_column(table.schema.get_field_index("dec"), "dec", [table["dec"].to_numpy() - 30.0])
     write_catalog("gaia", moved, gaia, created=NOW)
-    references._reader.cache_clear()
+    catalogs._reader.cache_clear()
     process(place, expids=place.expids[:1])
     for row in images(place):
         assert (row["status"], row["stage"]) == (0, "astrometry")
         assert "no catalogue star within" in row["reason"]
         assert row["seeing"] > 1.0  # what was measured until then is kept
     shutil.rmtree(gaia)
-    references._reader.cache_clear()
+    catalogs._reader.cache_clear()
     with pytest.raises((ConfigurationError, TransientError), match="gaia"):
         process(place, expids=place.expids[1:])
 
