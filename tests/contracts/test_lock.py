@@ -21,9 +21,9 @@ def canonical(name: str) -> str:
 
 def direct() -> list[Requirement]:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    return [
-        Requirement(text) for text in (*project["dependencies"], *project["optional-dependencies"]["dev"])
-    ]
+    extras = [text for group in project["optional-dependencies"].values() for text in group]
+    found = [Requirement(text) for text in (*project["dependencies"], *extras)]
+    return [requirement for requirement in found if requirement.name != project["name"]]
 
 
 def test_every_direct_dependency_is_locked_within_its_bounds():
