@@ -10,7 +10,7 @@ HEAVY = {
 }  # fmt: skip
 # Change this on purpose only: it is what operators see.
 SNAPSHOT = {
-    "exposure": ["process"],
+    "exposure": ["make_alerts", "process", "send_alerts"],
     "ingest": ["ingest_raw"],
     "night": [
         "assess_raw",

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from scene_builders import INCLUDE, NIGHT, light_config, make_night, make_world, science
 
-from zsds_tasks.errors import NothingToDoError
+from zsds_tasks.errors import ConfigurationError, NothingToDoError
 from zsds_tasks.simulator.observing.schedule import dark_hours, plan_night
 from zsds_tasks.survey.nights import ObservingNight
 
@@ -112,3 +112,33 @@ def test_declared_leds_all_have_a_wavelength():
     assert INCLUDE.exists()
     leds = {led for f in survey.filters for led in f.leds}
     assert leds == set(light_config().schedule.led_wavelength_nm)
+
+
+def test_a_campaign_spends_the_night_on_its_fields_and_filters():
+    world = make_world()
+    campaign = world.config.schedule.campaigns["deep"]
+    made = science(world.night(NIGHT, campaign="deep"))
+    visits = Counter((e.field, e.fid) for e in made)
+    assert len(made) == campaign.exposures
+    assert {field for field, _ in visits} == set(campaign.fields)
+    assert {fid for _, fid in visits} == {1, 2}
+    assert min(visits.values()) >= 4  # as many as a reference of the mini camera needs
+
+
+def test_a_campaign_changes_no_object_of_the_sky():
+    world = make_world()
+    whole, deep = world.night(NIGHT, exposures=24), world.night(NIGHT, campaign="deep", exposures=3)
+    shot = science(deep)[0]
+    seen = [night.scene(shot, 1).sources for night in (whole, deep)]
+    # What moves depends on the night's exposures: fast asteroids are planted into them.
+    one, other = (
+        [(k, m) for k, m, v in zip(s.object_id, s.mag, s.rate_east, strict=True) if v == 0] for s in seen
+    )
+    assert one == other
+
+
+def test_an_unknown_campaign_and_a_field_of_another_grid_are_refused():
+    with pytest.raises(ConfigurationError, match=r"no campaign is called 'wide'.*deep"):
+        make_world().night(NIGHT, campaign="wide")
+    with pytest.raises(ConfigurationError, match="grid mini has no field 77"):
+        make_world().site.with_fields((1, 77))

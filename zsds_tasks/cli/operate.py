@@ -18,19 +18,21 @@ def register(app: typer.Typer) -> None:
 
 def run(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated sky and camera.")] = 1,
-    night: Annotated[str, typer.Option(help="YYYYMMDD; default the night after the last one.")] = "",
+    night: Annotated[
+        str, typer.Option(help="YYYYMMDD; default the next, or the next two without references.")
+    ] = "",
     exposures: Annotated[
-        int | None, typer.Option(min=1, help="At most this many exposures of the night.")
+        int | None, typer.Option(min=1, help="At most this many exposures of a night.")
     ] = None,
 ) -> None:
-    """Simulate a night of raw frames and let Airflow take it in, check, publish and report it."""
-    from zsds_tasks.operations.demonstration import run_night
+    """Simulate nights of raw frames; Airflow takes them from there to alerts, catalogues and reports."""
+    from zsds_tasks.operations.demonstration import run_nights
     from zsds_tasks.settings import load_settings
     from zsds_tasks.survey.nights import ObservingNight
 
     settings = load_settings()
     with live_line() as tell:
-        outcome = run_night(
+        outcomes = run_nights(
             settings,
             seed=seed,
             night=ObservingNight.parse(night) if night else None,
@@ -38,14 +40,16 @@ def run(
             tell=tell,
             say=say,
         )
+    for outcome in outcomes:
+        console.print()
+        show_facts(f"Night {outcome.night}", outcome.facts)
+        if outcome.quarantined:
+            show_rows("Quarantined", ("file", "why"), outcome.quarantined)
     console.print()
-    show_facts(f"Night {outcome.night}", outcome.facts)
-    if outcome.quarantined:
-        show_rows("Quarantined", ("file", "why"), outcome.quarantined)
-    console.print()
-    say(f"Report: {outcome.report}")
+    for outcome in outcomes:
+        say(f"Report: {outcome.report}")
     say("`make up` keeps Airflow's pages open; `make run` again delivers the next night.")
-    if not outcome.ok:
+    if not all(outcome.ok for outcome in outcomes):
         raise typer.Exit(4)
 
 

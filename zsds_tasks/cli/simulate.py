@@ -28,6 +28,9 @@ def simulate(
     without: Annotated[
         list[str] | None, typer.Option(help="Effect to switch off, e.g. clouds; may be repeated.")
     ] = None,
+    campaign: Annotated[
+        str, typer.Option(help="A campaign of simulator.yaml, e.g. deep; default the whole grid.")
+    ] = "",
 ) -> None:
     """Simulate nights into the incoming folder, with their truth beside it."""
     import datetime as dt
@@ -51,6 +54,7 @@ def simulate(
                 exposures=exposures,
                 faults=faults,
                 without=tuple(without or ()),
+                campaign=campaign,
                 progress=lambda done, total, what: tell(f"exposure {done} of {total} · {what}"),
             )
         show_facts(f"night {this}", summary.as_dict())

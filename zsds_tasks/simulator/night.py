@@ -70,6 +70,7 @@ def simulate_night(
     exposures: int | None = None,
     faults: bool = True,
     without: tuple[str, ...] = (),
+    campaign: str = "",
     workers: int | None = None,
     progress: Progress | None = None,
     patience_s: float = 0.0,
@@ -92,6 +93,8 @@ def simulate_night(
         Whether some deliveries fail, as `faults` of simulator.yaml says.
     without : tuple of str
         Effects to switch off.
+    campaign : str
+        One of `schedule.campaigns` of simulator.yaml; default the whole grid.
     workers : int, optional
         Parallel workers; default one per core.
     progress : callable, optional
@@ -107,7 +110,7 @@ def simulate_night(
     Raises
     ------
     ConfigurationError
-        If an effect is unknown.
+        If an effect or the campaign is unknown.
     DeclarationError
         If a declaration is wrong.
     TransientError
@@ -115,7 +118,7 @@ def simulate_night(
     """
     began = time.monotonic()
     name = camera or settings.camera
-    recipe = Recipe(settings.include, name, seed, night, exposures, tuple(sorted(without)))
+    recipe = Recipe(settings.include, name, seed, night, exposures, tuple(sorted(without)), campaign)
     stage = set_stage(recipe)
     tasks, plan = _plan(stage, seed, night, faults=faults)
     spool = open_spool(settings.incoming_folder, f"{name}-{night}")

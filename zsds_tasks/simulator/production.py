@@ -35,6 +35,7 @@ class Recipe:
     night: ObservingNight
     exposures: int | None = None
     without: tuple[str, ...] = ()
+    campaign: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def set_stage(recipe: Recipe) -> Stage:
             str(error), remedy="name effects of zsds_tasks/simulator/effects.py"
         ) from error
     world = World.of(recipe.camera, recipe.include, recipe.seed, config)
-    night = world.night(recipe.night, exposures=recipe.exposures)
+    night = world.night(recipe.night, exposures=recipe.exposures, campaign=recipe.campaign)
     return Stage(world, night, Instrument(world.site.camera, config.instrument, config.effects, recipe.seed))
 
 

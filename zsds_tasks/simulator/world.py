@@ -33,13 +33,18 @@ class World:
         site = Site(loaded, load_survey(loaded.survey, include), load_fields(loaded.fields, include))
         return cls(site, config or load_simulator(include), seed)
 
-    def night(self, night: ObservingNight, *, exposures: int | None = None) -> Night:
-        """Plan and begin a night; `exposures` cuts it short after so many science exposures."""
+    def night(self, night: ObservingNight, *, exposures: int | None = None, campaign: str = "") -> Night:
+        """Plan and begin a night; `exposures` cuts it short after so many science exposures.
+
+        `campaign` is one of those of the schedule's configuration.
+        """
         config, effects = self.config, self.config.effects
-        plans = plan_night(self.site, config.schedule, self.seed, night, exposures=exposures)
+        schedule, fields = config.schedule.during(campaign)
+        site = self.site.with_fields(fields)
+        plans = plan_night(site, schedule, self.seed, night, exposures=exposures)
         maker = ExposureMaker(
             site=self.site,
-            schedule=config.schedule,
+            schedule=schedule,
             conditions=config.conditions,
             pointing=config.pointing,
             effects=effects,

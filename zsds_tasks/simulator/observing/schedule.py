@@ -6,14 +6,14 @@ This module plans (when, what, where to); `pointing` and `conditions` say what t
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field as Key
 
 from zsds_tasks.declarations import Declaration
-from zsds_tasks.errors import NothingToDoError
+from zsds_tasks.errors import ConfigurationError, NothingToDoError
 from zsds_tasks.simulator.randomness import generator
 from zsds_tasks.sky import horizon
 from zsds_tasks.sky.horizon import Observer
@@ -25,6 +25,15 @@ from zsds_tasks.survey.survey import Filter, Survey
 
 Count = Annotated[int, Key(ge=0)]
 Positive = Annotated[float, Key(gt=0)]
+
+
+class Campaign(Declaration):
+    """A way to spend nights: on few fields and filters there is depth soon, and so references."""
+
+    grid: str  # the fields' file
+    fields: tuple[int, ...]
+    filters: tuple[str, ...]
+    exposures: Count  # a night, unless asked otherwise
 
 
 class ScheduleConfig(Declaration):
@@ -50,6 +59,27 @@ class ScheduleConfig(Declaration):
     filter_exchange_s: Annotated[float, Key(ge=0)]
     program_weights: dict[int, float]
     file_epoch_lag_s: tuple[float, float]
+    campaigns: dict[str, Campaign]
+
+    def during(self, campaign: str) -> tuple[ScheduleConfig, tuple[int, ...]]:
+        """Return the habits during a campaign, and its fields; empty names none, and no fields mean all.
+
+        Raises
+        ------
+        ConfigurationError
+            If no campaign has this name.
+        """
+        if not campaign:
+            return self, ()
+        if campaign not in self.campaigns:
+            raise ConfigurationError(
+                f"no campaign is called {campaign!r}",
+                subject="include/config/simulator.yaml",
+                remedy=f"choose of {', '.join(sorted(self.campaigns)) or 'none'}, or declare it",
+            )
+        chosen = self.campaigns[campaign]
+        changes = {"filter_sequence": chosen.filters, "science_exposures": chosen.exposures}
+        return self.model_copy(update=changes), chosen.fields
 
 
 @dataclass(frozen=True)
@@ -78,6 +108,30 @@ class Site:
         """The camera's place on the Earth."""
         place = self.camera.site
         return Observer(place.latitude_deg, place.longitude_deg, place.elevation_m)
+
+    def with_fields(self, chosen: tuple[int, ...]) -> Site:
+        """Return the site with some fields of its grid; none named are all.
+
+        Raises
+        ------
+        ConfigurationError
+            If the grid has no such field.
+        """
+        missing = [number for number in chosen if number not in self.fields.by_id]
+        if missing:
+            raise ConfigurationError(
+                f"grid {self.fields.name} has no field {', '.join(map(str, missing))}",
+                subject="campaigns of include/config/simulator.yaml",
+                remedy="choose a campaign of this camera's grid",
+            )
+        if not chosen:
+            return self
+        fields = tuple(self.fields.by_id[number] for number in chosen)
+        grid = self.fields
+        few = FieldGrid(
+            name=grid.name, description=grid.description, pointing_exact=grid.pointing_exact, fields=fields
+        )
+        return replace(self, fields=few)
 
 
 def plan_night(
