@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from zsds_tasks.broker.outbox import Outbox
 from zsds_tasks.lakehouse import Lakehouse, open_lakehouse
 from zsds_tasks.operations.airflow_api import AirflowApi
 from zsds_tasks.operations.installation import ADMIN, Installation
@@ -27,7 +28,8 @@ pytestmark = [pytest.mark.night, pytest.mark.timeout(1800)]
 NIGHTS = ("20251012", "20251013")
 TABLES = (
     "raw_exposures", "raw_quadrants", "raw_quality", "master_frames", "quarantine", "science_images",
-    "sources", "image_quality", "ghost_models",
+    "sources", "image_quality", "ghost_models", "references", "reference_sources", "difference_images",
+    "candidates", "alerts", "alert_objects",
 )  # fmt: skip
 
 
@@ -39,6 +41,8 @@ class Observatory:
         shutil.copytree(REPOSITORY / "include", include)
         simulator = yaml.safe_load((include / "config" / "simulator.yaml").read_text())
         simulator["schedule"] |= {"bias_frames": 8, "flats_per_led": 3, "short_flats_per_led": 0}
+        # One field in one filter: references after the first night, alerts in the second.
+        simulator["schedule"]["campaigns"]["deep"] |= {"fields": [5], "filters": ["r"]}
         (include / "config" / "simulator.yaml").write_text(yaml.safe_dump(simulator))
         self.settings = Settings(var=var, include=include)
         keep = {n: v for n, v in os.environ.items() if not n.startswith(("ZSDS_", "AIRFLOW_", "RAY_"))}
@@ -75,18 +79,29 @@ def observatory(tmp_path_factory):
     made = Observatory(tmp_path_factory.mktemp("observatory"))
     try:
         made.zsds("up")
-        made.printed = [made.zsds("run", "--exposures", "4") for _ in NIGHTS]
+        made.printed = made.zsds("run", "--exposures", "6")
         yield made
     finally:
         made.zsds("down")
 
 
-def test_each_run_delivered_the_next_night_and_said_where_its_report_is(observatory):
-    for night, printed in zip(NIGHTS, observatory.printed, strict=True):
-        assert f"Night {night}" in printed
-        report = re.search(r"Report: (\S+)", printed)
-        assert report is not None
-        assert Path(report[1]).stat().st_size > 50_000
+def test_the_run_delivered_two_nights_and_said_where_their_reports_are(observatory):
+    assert all(f"Night {night}" in observatory.printed for night in NIGHTS)
+    reports = re.findall(r"Report: (\S+)", observatory.printed)
+    assert len(reports) == len(NIGHTS)
+    assert all(Path(report).stat().st_size > 50_000 for report in reports)
+
+
+def test_the_second_night_found_what_changed_and_its_packets_wait_for_a_broker(observatory):
+    lake = observatory.lakehouse
+    made = lake.table("references").read(where={"status": 1}).to_pylist()
+    assert len({(row["field"], row["rcid"]) for row in made}) >= 4
+    assert not lake.table("alerts").count({"night": NIGHTS[0]})
+    alerts = lake.table("alerts").read(where={"night": NIGHTS[1]}).to_pylist()
+    assert alerts
+    waiting = Outbox(observatory.settings.outbox_folder)
+    assert sum(waiting.count().values()) == len(alerts)
+    assert len({row["candid"] for row in alerts}) == len(alerts)
 
 
 @pytest.mark.parametrize("night", NIGHTS)
