@@ -43,14 +43,14 @@ def delta_statistics(table: pa.Table) -> str:
     Returns
     -------
     str
-        JSON with ``numRecords``, ``minValues``, ``maxValues``, ``nullCount``. Lists, bytes, long text and
-        columns with NaN or infinity have no extremes: a reader must look inside.
+        JSON with ``numRecords``, ``minValues``, ``maxValues``, ``nullCount``. Nested ones, bytes, long text
+        and columns with NaN or infinity have no extremes: a reader must look inside.
     """
     smallest: dict[str, Any] = {}
     largest: dict[str, Any] = {}
     nulls: dict[str, int] = {}
     for field, column in zip(table.schema, table.columns, strict=True):
-        if pa.types.is_list(field.type):
+        if pa.types.is_nested(field.type):
             continue
         nulls[field.name] = column.null_count
         extremes = _extremes(column)

@@ -93,6 +93,10 @@ def _compare_properties(table: DeltaTable, declaration: TableDeclaration) -> Non
 def _same_type(have: pa.DataType, want: pa.DataType) -> bool:
     if pa.types.is_list(have) and pa.types.is_list(want):
         return bool(have.value_type == want.value_type)
+    if pa.types.is_struct(have) and pa.types.is_struct(want):
+        names = [[field.name for field in type_] for type_ in (have, want)]
+        pairs = zip(have, want, strict=False)
+        return names[0] == names[1] and all(_same_type(a.type, b.type) for a, b in pairs)
     return bool(have == want)
 
 

@@ -85,6 +85,9 @@ def _same_values(left: pa.Array, right: pa.Array) -> NDArray[np.bool_]:
     right_null = right.is_null().to_numpy(zero_copy_only=False)
     if pa.types.is_list(left.type):
         same = _same_lists(left, right)
+    elif pa.types.is_struct(left.type):
+        pairs = zip(left.flatten(), right.flatten(), strict=True)
+        same = np.logical_and.reduce([_same_values(*pair) for pair in pairs])
     else:
         same = pc.fill_null(pc.equal(left, right), False).to_numpy(zero_copy_only=False)
         if pa.types.is_floating(left.type):

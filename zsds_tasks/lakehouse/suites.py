@@ -62,12 +62,19 @@ class Lookup(Declaration):
     """A column added to the rows before they are judged, from the rows of another table (or of the same).
 
     Without `take` it counts the rows that agree in `by`; with it, it takes that column of the row that does.
+    A column that the other table calls otherwise is written ``here=there``.
     """
 
     column: str
     table: str = Field(alias="from")
     by: tuple[str, ...] = Field(min_length=1)
     take: str | None = None
+
+    @property
+    def pairs(self) -> dict[str, str]:
+        """Names of the columns that must agree: here, and in the other table."""
+        parts = (name.partition("=") for name in self.by)
+        return {here: there or here for here, _, there in parts}
 
 
 class SuiteNotes(Declaration):
@@ -153,7 +160,8 @@ def _unique(key: tuple[str, ...]) -> dict[str, Any]:
 def _of_column(column: ColumnDeclaration) -> list[dict[str, Any]]:
     name = column.name
     expected = []
-    if not column.is_list and column.type != "binary":  # Arrow's schema already vouches for these
+    # Arrow's schema already vouches for the others.
+    if not (column.is_list or column.is_nested or column.type == "binary"):
         kind = _PANDAS_TYPES.get(column.type, column.type)
         expected.append(
             _declared(
@@ -164,7 +172,7 @@ def _of_column(column: ColumnDeclaration) -> list[dict[str, Any]]:
         expected.append(
             _declared("expect_column_values_to_not_be_null", f"{name} is never missing", column=name)
         )
-    if column.is_list:
+    if column.is_list or column.is_nested:
         return expected
     if column.range is not None:
         low, high = column.range

@@ -54,6 +54,8 @@ def conform_columns(
         arrays = [_cast(rows.column(field.name), field, subject) for field in schema]
     for array, field in zip(arrays, schema, strict=True):
         _check_nulls(array, field, subject)
+        if pa.types.is_struct(field.type):
+            _check_lengths(array, field, subject)
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
@@ -139,6 +141,8 @@ def _cast(column: pa.ChunkedArray | pa.Array, field: pa.Field, subject: str) -> 
 def _same_kind(have: pa.DataType, want: pa.DataType) -> bool:
     if pa.types.is_null(have):
         return True
+    if pa.types.is_struct(want):
+        return pa.types.is_struct(have) and {f.name for f in have} == {f.name for f in want}
     have_kind, want_kind = _kind(have), _kind(want)
     if want_kind == "list":
         return have_kind == "list" and _same_kind(have.value_type, want.value_type)
@@ -214,3 +218,26 @@ def _check_nulls(column: pa.Array | pa.ChunkedArray, field: pa.Field, subject: s
         column=field.name,
         row=row,
     )
+
+
+def _check_lengths(column: pa.Array | pa.ChunkedArray, field: pa.Field, subject: str) -> None:
+    """Refuse a nested cell whose lists are not of one length, or hold nulls."""
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    parts = whole.chunks if isinstance(whole, pa.ChunkedArray) else [whole]
+    offset = 0
+    for part in parts:
+        lengths = [pc.fill_null(pc.list_value_length(lists), -1).to_numpy() for lists in part.flatten()]
+        holes = [pc.list_flatten(lists).null_count for lists in part.flatten()]
+        differ = np.any([length != lengths[0] for length in lengths], axis=0)
+        uneven = np.flatnonzero(differ | (lengths[0] < 0))
+        if uneven.size or any(holes):
+            row = offset + int(uneven[0]) if uneven.size else offset
+            fact = "lists of different lengths" if uneven.size else "a null inside a list"
+            raise UnusableInputError(
+                f"column {field.name}, row {row}: {fact}",
+                subject=subject,
+                remedy=_REMEDY,
+                column=field.name,
+                row=row,
+            )
+        offset += len(part)

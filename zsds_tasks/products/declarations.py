@@ -34,7 +34,9 @@ PARTITION_COLUMNS = ("Norder", "Dir", "Npix")
 """The levels of a HATS folder tree; they are Delta partition columns and never columns of a declaration."""
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
-_TYPE = re.compile(rf"^(?:list<(?P<element>{'|'.join(BASE_TYPES)})>|{'|'.join(BASE_TYPES)})$")
+NESTED = "nested"
+"""A table in each cell: lists of one length, side by side; nested-pandas and LSDB read it as such."""
+_TYPE = re.compile(rf"^(?:list<(?P<element>{'|'.join(BASE_TYPES)})>|{'|'.join(BASE_TYPES)}|{NESTED})$")
 
 
 class _Frozen(BaseModel):
@@ -53,6 +55,7 @@ class ColumnDeclaration(_Frozen):
     range: tuple[float | None, float | None] | None = None
     values: tuple[Scalar, ...] | None = None
     pattern: str | None = None
+    columns: tuple[ColumnDeclaration, ...] = ()
 
     @field_validator("name")
     @classmethod
@@ -67,7 +70,8 @@ class ColumnDeclaration(_Frozen):
     @classmethod
     def _check_type(cls, type_: str) -> str:
         if not _TYPE.match(type_):
-            raise ValueError(f"unknown type {type_!r}; known: {', '.join(BASE_TYPES)} and list<...> of those")
+            known = f"{', '.join(BASE_TYPES)}, list<...> of those, and {NESTED}"
+            raise ValueError(f"unknown type {type_!r}; known: {known}")
         return type_
 
     @field_validator("unit")
@@ -80,7 +84,7 @@ class ColumnDeclaration(_Frozen):
     def _check_ucd(cls, ucd: str) -> str:
         return _known_ucd(ucd)
 
-    @field_validator("range", "values", mode="before")
+    @field_validator("range", "values", "columns", mode="before")
     @classmethod
     def _sequence(cls, given: object) -> object:
         return tuple(given) if isinstance(given, list) else given  # YAML knows lists only
@@ -94,6 +98,20 @@ class ColumnDeclaration(_Frozen):
             except re.error as error:
                 raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
         return pattern
+
+    @model_validator(mode="after")
+    def _check_nesting(self) -> ColumnDeclaration:
+        if self.is_nested != bool(self.columns):
+            raise ValueError(f"type {NESTED} and `columns` go together")
+        names = [column.name for column in self.columns]
+        if len(set(names)) < len(names):
+            raise ValueError(f"nests a column twice: {', '.join(names)}")
+        for column in self.columns:
+            if column.is_list or column.is_nested or column.nullable:
+                raise ValueError(f"nested column {column.name} must be of a base type and not nullable")
+        if self.is_nested and self.nullable:
+            raise ValueError("a nested column without rows is empty, never null")
+        return self
 
     @model_validator(mode="after")
     def _check_constraints(self) -> ColumnDeclaration:
@@ -130,6 +148,11 @@ class ColumnDeclaration(_Frozen):
     def is_list(self) -> bool:
         """Whether a cell holds a list."""
         return self.type.startswith("list<")
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether a cell holds a table: a list in each of `columns`, all of one length."""
+        return self.type == NESTED
 
 
 class NoPartition(_Frozen):
@@ -189,7 +212,7 @@ class TableDeclaration(_Frozen):
             column = self._referred(name, "key")
             if column.nullable:
                 raise ValueError(f"key column {name} is nullable; a key must identify every row")
-            if column.is_list or column.type in {"float32", "float64", "binary"}:
+            if column.is_list or column.type in {"float32", "float64", "binary", NESTED}:
                 raise ValueError(
                     f"key column {name} has type {column.type}, which cannot be compared exactly"
                 )

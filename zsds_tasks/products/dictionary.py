@@ -44,7 +44,7 @@ def data_dictionary(include: Path | None = None) -> str:
 
 
 def _describe(declaration: TableDeclaration) -> str:
-    rows = [_row(column) for column in declaration.columns]
+    rows = [row for column in declaration.columns for row in _rows(column)]
     return "\n".join(
         [
             f"## {declaration.table}",
@@ -71,10 +71,15 @@ def _layout(declaration: TableDeclaration) -> str:
     )
 
 
-def _row(column: ColumnDeclaration) -> str:
+def _rows(column: ColumnDeclaration) -> list[str]:
+    """Return the row of a column and those of the columns nested in it."""
+    return [_row(column, column.name), *(_row(i, f"{column.name}.{i.name}") for i in column.columns)]
+
+
+def _row(column: ColumnDeclaration, name: str) -> str:
     kind = f"{column.type}, *null*" if column.nullable else column.type
     cells = (
-        f"`{column.name}`",
+        f"`{name}`",
         kind,
         column.unit,
         column.description,

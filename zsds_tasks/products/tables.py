@@ -182,7 +182,11 @@ def _describe_fault(fault: Any, content: Mapping[str, Any]) -> str:
 
 
 def arrow_type(column: ColumnDeclaration) -> pa.DataType:
-    """Return the Arrow type of a column; timestamps are microseconds in UTC."""
+    """Return the Arrow type of a column: times in microseconds UTC, nested columns as structs of lists."""
+    if column.is_nested:
+        lists = [pa.list_(pa.field("element", _ARROW_TYPES[inner.type])) for inner in column.columns]
+        names = [inner.name for inner in column.columns]
+        return pa.struct([pa.field(name, list_) for name, list_ in zip(names, lists, strict=True)])
     element = _ARROW_TYPES[column.element_type]
     return pa.list_(pa.field("element", element, nullable=True)) if column.is_list else element
 
