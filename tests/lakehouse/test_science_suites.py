@@ -88,6 +88,7 @@ def sources():
 def relatives(**others):
     """Return every table by name; some in another state."""
     given = {"science_images": [image(), failed_image()], "image_quality": [quality()], "sources": sources()}
+    given |= {"difference_images": [], "references": []}
     raw = {"raw_exposures": [exposure()], "raw_quadrants": [quadrant(), quadrant(FAILED)]}
     tables = {name: conform(content, load_table(name)) for name, content in (given | others).items()}
     return tables | {name: as_arrow(content) for name, content in raw.items()}
@@ -159,6 +160,21 @@ def test_a_defect_of_an_image_is_critical_and_named():
     found = broken_by("science_images", [image(**change) for change, _ in IMAGE_DEFECTS])
     for row, (change, sentence) in zip(found, IMAGE_DEFECTS, strict=True):
         assert row.get(sentence) == "critical", change
+
+
+def test_an_image_later_than_its_reference_that_was_not_compared_is_a_warning():
+    reference = {"rfid": 600120203, "version": 1, "field": 600, "fid": 2, "rcid": RCID, "status": 1}
+    names = [column.name for column in load_table("references").columns]
+    found = []
+    for days in (-20, 20):
+        table = pa.Table.from_pylist([dict.fromkeys(names) | reference | {"jdend": OBSJD + days}])
+        suite = handwritten_suite("science_images", INCLUDE)
+        frame = to_pandas(conform([image()], load_table("science_images")))
+        others = relatives() | {"references": table}
+        joined = add_lookups(frame, suite.meta.lookups, others, subject="science_images")
+        broken = [e for e in suite.expectations if not holds(e.kwargs["relation"], joined, CONSTANTS).all()]
+        found.append([(e.description, e.severity) for e in broken])
+    assert found == [[("Every image later than its reference has a difference image", "warning")], []]
 
 
 def test_a_poor_image_is_a_warning():

@@ -76,7 +76,8 @@ def template(
             detections.append(made.detections)
     lakehouse = open_lakehouse(settings)
     raw.ingest(lakehouse, settings, NOW)
-    _write_masters(lakehouse, stage, {stage.night.exposures[n].fid for n in numbers})
+    fids = {stage.night.exposures[n].fid for n in numbers}
+    _write_masters(lakehouse, stage, fids, ccdids or stage.instrument.camera.ccdids)
     _write_catalogs(settings, stage, [stage.night.exposures[n] for n in numbers])
     return Observatory(settings, pa.concat_tables(detections))
 
@@ -88,10 +89,10 @@ def copy_of(origin: Observatory, folder: Path) -> Observatory:
     return Observatory(settings, origin.detections)
 
 
-def _write_masters(lakehouse: Lakehouse, stage, fids: set[int]) -> None:
+def _write_masters(lakehouse: Lakehouse, stage, fids: set[int], ccdids: tuple[int, ...]) -> None:
     camera, survey = stage.instrument.camera, stage.world.site.survey
     office, rows = Office(lakehouse, camera, survey, VERSION, 7), []
-    for quadrant in camera.quadrants:
+    for quadrant in (one for ccdid in ccdids for one in camera.quadrants_of(ccdid)):
         bias, response, defects = planted(stage.instrument, quadrant)
         label = (ObservingNight.parse(NIGHT), quadrant)
         rows.append(

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import shutil
+import tarfile
 
 import numpy as np
 import pytest
@@ -17,15 +18,23 @@ from science_builder import NIGHT, NOW, copy_of
 from zsds_tasks.broker.outbox import Outbox
 from zsds_tasks.errors import DeclarationError, NothingToDoError, UnusableInputError
 from zsds_tasks.lakehouse import Lakehouse, open_lakehouse
+from zsds_tasks.lakehouse.checks import add_lookups, to_pandas
+from zsds_tasks.lakehouse.relations import holds
+from zsds_tasks.lakehouse.suites import handwritten_suite
 from zsds_tasks.pixels.compressed import decode_image
 from zsds_tasks.products.psf_files import parse_psf
 from zsds_tasks.science.alerts.encode import decode_packet
+from zsds_tasks.science.forced.measure import ForcedConfig
 from zsds_tasks.steps.alerts import make_alerts
+from zsds_tasks.steps.alerts.archive import archive_alerts
+from zsds_tasks.steps.alerts.forced import ForcedWork, measure_image
 from zsds_tasks.steps.alerts.lineage import lineage
 from zsds_tasks.steps.alerts.pictures import draw_stamps
 from zsds_tasks.steps.alerts.send import send_alerts
+from zsds_tasks.steps.checks import survey_constants
 from zsds_tasks.steps.difference import build as difference_build
 from zsds_tasks.steps.difference import difference_work, load_differencing_config, subtract_references
+from zsds_tasks.steps.night_rows import rows_of_night
 from zsds_tasks.steps.references import (
     build_references,
     load_references_config,
@@ -219,9 +228,9 @@ def stars_in_the_sky(ra, dec, flux):
     """Put stars (DN; below zero: take them out) into every science image that is read to be compared."""
     original = difference_build.science_side
 
-    def with_stars(lakehouse, work, frame, sources):
-        side = original(lakehouse, work, frame, sources)
-        for a, b, light in zip(*frame.wcs.sky_to_pixel(ra, dec), flux, strict=True):
+    def with_stars(given, work):
+        side = original(given, work)
+        for a, b, light in zip(*given.frame.wcs.sky_to_pixel(ra, dec), flux, strict=True):
             column, line = round(a) - 1, round(b) - 1
             if min(column, line) < 13 or max(column, line) > min(side.image.shape) - 14:
                 continue
@@ -406,6 +415,22 @@ def test_alerts_again_are_the_same(alerted, tmp_path):
     assert {candid: message.payload for candid, (message, _) in packets_of(place).items()} == before
 
 
+def test_what_was_made_keeps_every_critical_relation_of_the_suites(alerted):
+    """Relations alone: Great Expectations, which takes 9 ms for each, has tests of its own."""
+    place = alerted[0]
+    rows = rows_of_night(place.lakehouse, NIGHT, without="check_results")
+    others = {name: found for name, (_, found) in rows.items()}
+    constants = survey_constants(place.lakehouse, NIGHT, place.settings)
+    images = ("references", "reference_sources", "difference_images")
+    for name in (*images, "candidates", "alerts", "alert_objects"):
+        assert others[name].num_rows
+        suite = handwritten_suite(name, place.settings.include)
+        joined = add_lookups(to_pandas(others[name]), suite.meta.lookups, others, subject=name)
+        for expected in suite.expectations:
+            fine = holds(expected.kwargs["relation"], joined, constants)
+            assert fine.all() or expected.severity == "warning", (name, expected.description)
+
+
 def test_lineage_goes_back_to_the_raw_file(alerted):
     place = alerted[0]
     candid = place.lakehouse.table("alerts").read(["candid"])["candid"][0].as_py()
@@ -423,6 +448,61 @@ def test_lineage_goes_back_to_the_raw_file(alerted):
 def test_a_packet_as_a_picture(alerted):
     _, packet = next(iter(packets_of(alerted[0]).values()))
     assert draw_stamps(packet).startswith(b"\x89PNG")
+
+
+def archived(place):
+    storage = place.lakehouse.storage
+    return {name: storage.read_bytes(f"alerts/{name}") for name in storage.children("alerts")}
+
+
+def test_the_archive_of_a_night_holds_each_packet_once_and_the_public_none_of_partners(alerted, tmp_path):
+    place = copy_of(alerted[0], tmp_path)
+    rows = place.lakehouse.table("alerts").read().to_pylist()
+    private = {row["candid"] for row in rows if row["programid"] != 1}
+    assert 0 < len(private) < len(rows)
+    summary = archive_alerts(place.lakehouse, place.settings, NIGHT)
+    files = archived(place)
+    names = [f"ztf_{audience}_{NIGHT}.tar.gz" for audience in ("partnership", "public")]
+    assert sorted(files) == ["MD5SUMS", *names]
+    assert files["MD5SUMS"].decode() == "".join(
+        f"{hashlib.new('md5', files[n], usedforsecurity=False).hexdigest()}  {n}\n" for n in names
+    )
+    packets = packets_of(place)
+    for name, wanted in zip(names, (private, set(packets) - private), strict=True):
+        with tarfile.open(fileobj=io.BytesIO(files[name])) as tar:
+            found = {int(info.name.removesuffix(".avro")): tar.extractfile(info).read() for info in tar}
+        assert found == {candid: packets[candid][0].payload for candid in wanted}
+        assert summary.packets[f"alerts/{name}"] == len(wanted)
+    again = archive_alerts(place.lakehouse, place.settings, NIGHT)
+    assert (again.written, archived(place)) == ((), files)
+
+
+@pytest.mark.parametrize("put", ["put_file_atomically", "put_bytes_atomically"])
+def test_archiving_killed_at_a_write_ends_with_the_same_files(alerted, tmp_path, monkeypatch, put):
+    place, whole = copy_of(alerted[0], tmp_path / "a"), copy_of(alerted[0], tmp_path / "b")
+    archive_alerts(whole.lakehouse, whole.settings, NIGHT)
+
+    def killed(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(place.lakehouse.storage), put, killed)
+        with pytest.raises(KeyboardInterrupt):
+            archive_alerts(place.lakehouse, place.settings, NIGHT)
+    archive_alerts(place.lakehouse, place.settings, NIGHT)
+    assert archived(place) == archived(whole)
+
+
+def test_a_night_whose_alerts_are_not_all_made_is_not_archived(planted, alerted, tmp_path):
+    place = copy_of(planted[0], tmp_path / "a")
+    with pytest.raises(NothingToDoError, match="exposures have not alerted"):
+        archive_alerts(place.lakehouse, place.settings, NIGHT)
+    lost = copy_of(alerted[0], tmp_path / "b")
+    topic = Outbox(lost.settings.outbox_folder).topics()[0]
+    next((lost.settings.outbox_folder / topic).glob("*.tar")).unlink()
+    with pytest.raises(UnusableInputError, match=r"packets are not in .*run `zsds alerts make`"):
+        archive_alerts(lost.lakehouse, lost.settings, NIGHT)
+    assert not lost.lakehouse.storage.exists("alerts/MD5SUMS")
 
 
 def test_without_a_broker_packets_wait(alerted):
@@ -469,6 +549,64 @@ def test_an_exposure_without_its_stamps_is_told_and_the_others_alert(planted, tm
     assert gone in failure
     assert "is gone" in failure
     assert summary.exposures == len(images) - 1
+
+
+def test_forced_fluxes_of_planted_stars_are_true(planted):
+    """At the places where stars were put in, and at as many where nothing was: unbiased, with true errors."""
+    place, ra, dec, flux = planted
+    nowhere = np.random.default_rng(6).uniform(-0.09, 0.09, (2, 400))
+    ra0, dec0 = ra.mean() + nowhere[0] / np.cos(np.radians(dec[0])), dec.mean() + nowhere[1]
+    pulls, blank = [], []
+    for row in place.lakehouse.table("difference_images").read().to_pylist():
+        work = ForcedWork(row, (*ra, *ra0), (*dec, *dec0), 6.2)
+        found = measure_image(work, place.settings, ForcedConfig(), place.lakehouse)
+        measured, error, status = (np.array(column) for column in found)
+        known = np.isin(status, ["0", "56"])
+        assert known.mean() > 0.8
+        assert set(status[~known]) <= {"55", "61"}
+        pull = np.where(known, (measured - np.concatenate([flux, np.zeros(len(ra0))])) / error, np.nan)
+        pulls += [pull[: len(ra)]]
+        blank += [pull[len(ra) :]]
+    gone = ForcedWork(row | {"path": row["path"].replace("sci/", "sci/not/")}, (1.0, 2.0), (3.0, 4.0), 6.2)
+    nothing = measure_image(gone, place.settings, ForcedConfig(), place.lakehouse)
+    assert nothing == ([-99999.0] * 2, [-99999.0] * 2, ["64"] * 2)
+    for of_places in (np.concatenate(pulls), np.concatenate(blank)):
+        some = of_places[np.isfinite(of_places)]
+        assert abs(np.median(some)) < 0.5
+        assert 0.8 < 1.4826 * np.median(np.abs(some - np.median(some))) < 1.4
+
+
+def test_a_packet_has_forced_photometry_of_the_nights_before(planted, tmp_path):
+    """The first exposure is moved to the night before; the others measure their places on it."""
+    place = copy_of(planted[0], tmp_path)
+    images = place.lakehouse.table("science_images").read().to_pylist()
+    first = min(place.lakehouse.table("difference_images").read(["expid"])["expid"].to_pylist())
+    of_first = [row for row in images if row["expid"] == first]
+    earlier = [row | {"nid": row["nid"] - 1, "obsjd": row["obsjd"] - 1} for row in of_first]
+    place.lakehouse.table("science_images").merge(earlier)
+    for table, name in (("difference_images", "obsjd"), ("candidates", "jd")):
+        rows = place.lakehouse.table(table).read(where={"expid": first}).to_pylist()
+        place.lakehouse.table(table).merge([row | {name: row[name] - 1} for row in rows])
+    assert make_alerts(place.lakehouse, place.settings).failed == ()
+    _, ra, dec, flux = planted
+    pulls = []
+    for _, packet in packets_of(place).values():
+        candidate = packet["candidate"]
+        assert candidate["programpi"]
+        if candidate["pid"] // 10_000 == first:
+            assert packet["fp_hists"] is None
+            continue
+        (row,) = packet["fp_hists"]
+        assert row["pid"] // 10_000 == first
+        assert row["jd"] < candidate["jd"] - 0.9
+        assert row["sciinpseeing"] > 1
+        assert (row["distnr"] is None) == (row["ranr"] == -99999.0)
+        distance = np.hypot((ra - candidate["ra"]) * np.cos(np.radians(dec)), dec - candidate["dec"]) * 3600
+        if row["procstatus"] == "0" and distance.min() < 0.5:
+            true = flux[distance.argmin()]
+            pulls.append((row["forcediffimflux"] - true) / row["forcediffimfluxunc"])
+    assert len(pulls) > 10
+    assert abs(np.median(pulls)) < 0.8
 
 
 def test_candidates_of_a_run_that_was_killed_are_no_history(alerted, tmp_path):

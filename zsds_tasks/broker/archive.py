@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from zsds_tasks.broker.messages import Message
@@ -34,13 +35,18 @@ def write_archive(outbox: Outbox, topic: str, place: Path, level: int = 6) -> in
     UnusableInputError
         If a bundle cannot be read.
     """
+    return write_packets(outbox.everything(topic), place, level)
+
+
+def write_packets(messages: Iterable[Message], place: Path, level: int = 6) -> int:
+    """Write packets into one tar.gz, without times and owners; return how many."""
     count = 0
     with (
         place.open("wb") as raw,
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=level, mtime=0) as stream,
         tarfile.open(fileobj=stream, mode="w|", format=tarfile.USTAR_FORMAT) as tar,
     ):
-        for message in outbox.everything(topic):
+        for message in messages:
             tar.addfile(_member(message), io.BytesIO(message.payload))
             count += 1
     return count

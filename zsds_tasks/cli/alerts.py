@@ -1,4 +1,4 @@
-"""``zsds alerts ...`` and ``zsds lineage``: make packets, send them, look at a stream, walk back."""
+"""``zsds alerts ...`` and ``zsds lineage``: make packets, send and archive them, tail a stream, walk back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import typer
 
 from zsds_tasks.cli.console import live_line, say, show_facts, show_rows
 
-alerts = typer.Typer(help="Make alert packets, send them, look at a stream.", no_args_is_help=True)
+alerts = typer.Typer(
+    help="Make alert packets, send them, archive a night, look at a stream.", no_args_is_help=True
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -58,6 +60,17 @@ def send() -> None:
 
         done = send_alerts(load_settings(), confirmed)
     show_facts("sent", done)
+
+
+@alerts.command()
+def archive(night: Annotated[str, typer.Argument(help="Observing night, YYYYMMDD.")]) -> None:
+    """Write the packets of a finished night to ztf_public_NIGHT.tar.gz and the partners' like."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps.alerts.archive import archive_alerts
+
+    settings = load_settings()
+    show_facts(f"archive of {night}", archive_alerts(open_lakehouse(settings), settings, night).as_dict())
 
 
 @alerts.command()

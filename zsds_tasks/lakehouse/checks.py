@@ -27,6 +27,8 @@ EXAMPLES = 5
 NAMED = 3
 """How many of their values the sentence of a finding names."""
 
+_TAKEN = "__taken__"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -133,22 +135,26 @@ def add_lookups(
     """
     joined = frame.copy()
     for lookup in lookups:
-        wanted = {*lookup.by, *([lookup.take] if lookup.take else [])}
+        pairs = lookup.pairs
+        wanted = {*pairs.values(), *([lookup.take] if lookup.take else [])}
         if lookup.table not in others or not wanted <= set(others[lookup.table].schema.names):
             raise DeclarationError(
                 f"lookup {lookup.column!r} needs {', '.join(sorted(wanted))} of table {lookup.table!r}",
                 subject=subject,
                 remedy="mend meta.lookups of the suite",
             )
-        by = list(lookup.by)
+        by = list(pairs)
         other = to_pandas(others[lookup.table].select(sorted(wanted)))
+        if lookup.take is not None:  # under a name of its own: it may be one of those that must agree
+            other[_TAKEN] = other[lookup.take]
+        other = other.rename(columns={there: here for here, there in pairs.items()})
         if lookup.take is None:
             counts = other.groupby(by).size().rename(lookup.column).reset_index()
             joined = joined.merge(counts, on=by, how="left")
             joined[lookup.column] = joined[lookup.column].fillna(0).astype("int64")
         else:
             # A key that is doubled there is another expectation's business; rows here must not multiply.
-            taken = other.drop_duplicates(by).set_index(by)[lookup.take].rename(lookup.column)
+            taken = other.drop_duplicates(by).set_index(by)[_TAKEN].rename(lookup.column)
             joined = joined.merge(taken.reset_index(), on=by, how="left")
     return joined
 

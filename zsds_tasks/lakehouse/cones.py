@@ -103,13 +103,7 @@ def read_groups(
     pyarrow.Table
     """
     with pq.ParquetFile(path, filesystem=filesystem) as file:
-        footer = file.metadata
-        paths = [footer.schema.column(leaf).path for leaf in range(footer.num_columns)]
-        leaf = paths.index(index_column)
-        bounds = np.array(
-            [_bounds(footer.row_group(group).column(leaf)) for group in range(footer.num_row_groups)],
-            dtype=np.int64,
-        ).reshape(-1, 2)
+        bounds = row_group_bounds(file, index_column)
         groups = np.flatnonzero(healpix.overlaps_ranges(bounds[:, 0], bounds[:, 1], ranges))
         present = [name for name in wanted.names if name in file.schema_arrow.names]
         rows = file.read_row_groups(groups.tolist(), columns=present, use_threads=False)
@@ -118,6 +112,15 @@ def read_groups(
             rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
     rows = rows.select(wanted.names).cast(wanted)
     return rows.filter(pa.array(healpix.in_ranges(rows.column(index_column).to_numpy(), ranges)))
+
+
+def row_group_bounds(file: pq.ParquetFile, column: str) -> healpix.Integers:
+    """Return the least and largest spatial index of the row groups of a file (G, 2)."""
+    footer = file.metadata
+    paths = [footer.schema.column(leaf).path for leaf in range(footer.num_columns)]
+    leaf = paths.index(column)
+    groups = [_bounds(footer.row_group(group).column(leaf)) for group in range(footer.num_row_groups)]
+    return np.array(groups, dtype=np.int64).reshape(-1, 2)
 
 
 def _bounds(chunk: pq.ColumnChunkMetaData) -> tuple[int, int]:

@@ -90,6 +90,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "isnull": lambda column: column.isna(),
     "number": lambda texts: texts.astype("int64"),
     "length": lambda texts: texts.str.len(),
+    "part": lambda texts, first, end: texts.str.slice(int(first), int(end)),
     "ends_with": _ends_with,
     "mjd": _mjd,
     "separation": _separation,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -101,6 +101,12 @@ class Snapshot:
             smallest.fill_null(0).to_numpy(), largest.fill_null(healpix.SKY_RANGE).to_numpy(), ranges
         )
         return [self.files[number] for number in np.flatnonzero(possible)]
+
+    def largest_by_file(self, column: str) -> dict[str, Any]:
+        """Return the largest value of a column in each file, by path; None where that is not known."""
+        values = self._extreme("max", column)
+        largest = [None] * len(self.files) if values is None else values.to_pylist()
+        return {file.path: value for file, value in zip(self.files, largest, strict=True)}
 
     def _extreme(self, end: str, column: str) -> pa.ChunkedArray | None:
         name = f"{end}.{column}"

@@ -118,7 +118,7 @@ class Table:
             files = snapshot.files_that_may_match(conditions)
             return snapshot.load(files, needed, conditions)
 
-        found = self._on_snapshot(load, version)
+        found = self.on_snapshot(load, version)
         if found is None:
             return empty(self.declaration) if columns is None else _none_of(schema, names)
         return found.sort_by([(name, "ascending") for name in self.declaration.key]).select(names)
@@ -143,7 +143,7 @@ class Table:
             raise UnusableInputError(
                 "is not laid out over the sky", subject=self.name, remedy="read it with conditions instead"
             )
-        found = self._on_snapshot(
+        found = self.on_snapshot(
             lambda snapshot: read_cone(snapshot, self.declaration, (ra_deg, dec_deg), radius_arcsec, names)
         )
         return _none_of(arrow_schema(self.declaration), names) if found is None else found
@@ -263,9 +263,9 @@ class Table:
             )
         return list(columns)
 
-    def _on_snapshot(
-        self, load: Callable[[Snapshot], pa.Table], version: int | datetime | None = None
-    ) -> pa.Table | None:
+    def on_snapshot(
+        self, load: Callable[[Snapshot], Any], version: int | datetime | None = None
+    ) -> Any | None:
         """Load from a snapshot; once more from a newer one if a vacuum removed its files meanwhile."""
         for last in (False, True):
             snapshot = self.snapshot(version)

@@ -35,7 +35,12 @@ DITHER_SEED = 1
 
 
 def encode_image(
-    image: Image | NDArray[np.uint16], cards: Iterable[Card], *, name: str, add: Mesh | None = None
+    image: Image | NDArray[np.uint16],
+    cards: Iterable[Card],
+    *,
+    name: str,
+    add: Mesh | None = None,
+    restored: Image | None = None,
 ) -> bytes:
     """Return a FITS file with one Rice-compressed image in its first extension.
 
@@ -50,6 +55,8 @@ def encode_image(
         EXTNAME.
     add : Mesh, optional
         Written with the floats added to it, such as the sky that was subtracted; the image stays as it is.
+    restored : numpy.ndarray (ny, nx), float32, C-contiguous, optional
+        Receives the floats that `decode_image` will return, bit by bit, for a fraction of the cost.
 
     Returns
     -------
@@ -64,8 +71,10 @@ def encode_image(
         raise ValueError(f"an image of shape {image.shape} cannot be written")
     if image.dtype.kind == "f":
         rows = image_rows(image.astype(np.float32, copy=False), add)
-        return _float_file(_shape(image), rows, cards, name, None)
-    if image.dtype.str[1:] != "u2" or add is not None:
+        if restored is not None and (restored.shape != image.shape or not restored.flags.c_contiguous):
+            raise ValueError(f"what is restored of {image.shape} has no room in {restored.shape}")
+        return _float_file(_shape(image), rows, cards, name, None, restored)
+    if image.dtype.str[1:] != "u2" or add is not None or restored is not None:
         raise ValueError(f"pixels of {image.dtype} cannot be written{' with a map added' if add else ''}")
     return _integer_file(image.astype(np.uint16, copy=False), cards, name)
 
@@ -142,10 +151,21 @@ def _shape(image: NDArray[Any]) -> tuple[int, int]:
 
 
 def _float_file(
-    shape: tuple[int, int], rows: Rows, cards: Iterable[Card], name: str, step: float | None
+    shape: tuple[int, int],
+    rows: Rows,
+    cards: Iterable[Card],
+    name: str,
+    step: float | None,
+    restored: Image | None = None,
 ) -> bytes:
     tiles = encode_floats(
-        shape, rows, tile_rows=min(TILE_ROWS, shape[0]), level=QUANTIZE_LEVEL, step=step, seed=DITHER_SEED
+        shape,
+        rows,
+        tile_rows=min(TILE_ROWS, shape[0]),
+        level=QUANTIZE_LEVEL,
+        step=step,
+        seed=DITHER_SEED,
+        restored=restored,
     )
     columns: list[Card] = [
         ("TFIELDS", 4, "columns"),

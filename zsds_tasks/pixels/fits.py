@@ -152,6 +152,37 @@ def scan(data: bytes, *, max_hdus: int = 64) -> tuple[Hdu, ...]:
     return tuple(hdus)
 
 
+def scan_headers(data: bytes, size: int, count: int) -> tuple[Hdu, ...]:
+    """Find the first header and data units of a file of which only the beginning is at hand.
+
+    Parameters
+    ----------
+    data : bytes
+        The beginning, the headers in it.
+    size : int
+        Bytes of the whole file.
+    count : int
+        How many units are wanted.
+
+    Returns
+    -------
+    tuple of Hdu
+
+    Raises
+    ------
+    NotFitsError, TruncatedError, StructureError
+        As `scan`; `TruncatedError` also if a header is not wholly among the bytes at hand.
+    """
+    _check_beginning(data)
+    hdus: list[Hdu] = []
+    start = 0
+    for number in range(count):
+        hdu = _hdu(data, start, number, size)
+        hdus.append(hdu)
+        start = hdu.end
+    return tuple(hdus)
+
+
 def _check_beginning(data: bytes) -> None:
     if not data:
         raise TruncatedError("the file is empty")
@@ -161,7 +192,7 @@ def _check_beginning(data: bytes) -> None:
         raise NotFitsError(f"does not begin with SIMPLE but with {data[:8]!r}")
 
 
-def _hdu(data: bytes, start: int, number: int) -> Hdu:
+def _hdu(data: bytes, start: int, number: int, file_size: int | None = None) -> Hdu:
     where = f"HDU {number}"
     if number and data[start : start + 8] != b"XTENSION":
         raise StructureError(f"{where} does not begin with XTENSION but with {data[start : start + 8]!r}")
@@ -171,8 +202,9 @@ def _hdu(data: bytes, start: int, number: int) -> Hdu:
     except StructureError as error:
         raise StructureError(f"{where}: {error.reason}") from error
     end = data_start + -(-size // BLOCK) * BLOCK
-    if end > len(data):
-        raise TruncatedError(f"{where} claims {size} bytes of data, {len(data) - data_start} are there")
+    whole = len(data) if file_size is None else file_size
+    if end > whole:
+        raise TruncatedError(f"{where} claims {size} bytes of data, {whole - data_start} are there")
     return Hdu(number, header, start, data_start, size, end)
 
 

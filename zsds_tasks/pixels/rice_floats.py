@@ -45,6 +45,8 @@ class StoredTiles:
         Of each Rice stream in the file; equal if the tile is kept by gzip.
     gzip_starts, gzip_ends : (n_tiles) int64
     scales, zeros : (n_tiles) float64
+    heights : (n_tiles) int64
+        Rows to decode of each, from its first.
     tile_shape : (rows, columns)
     block : int
         Pixels of a block of the code.
@@ -62,6 +64,7 @@ class StoredTiles:
     gzip_ends: NDArray[np.int64]
     scales: NDArray[np.float64]
     zeros: NDArray[np.float64]
+    heights: NDArray[np.int64]
     tile_shape: tuple[int, int]
     block: int
     blank: int
@@ -92,6 +95,30 @@ def read_floats(data: bytes, hdu: Hdu, out: Image | None = None) -> Image:
     DecodeError
         If a tile's bytes are broken; names it.
     """
+    (ny, nx), tiles = stored_tiles(data, hdu)
+    image = np.empty((ny, nx), np.float32) if out is None else out
+    if image.shape != (ny, nx):
+        raise StructureError(f"holds {ny} x {nx} pixels, not {' x '.join(map(str, image.shape))}")
+    restore(data, tiles, image)
+    return image
+
+
+def stored_tiles(data: bytes, hdu: Hdu) -> tuple[tuple[int, int], StoredTiles]:
+    """Return the shape of a compressed image of 32-bit floats, and where its tiles lie in the file.
+
+    Parameters
+    ----------
+    data : bytes
+        The file, at least up to the end of the image's table of tiles.
+    hdu : Hdu
+
+    Raises
+    ------
+    StructureError
+        If the HDU is no such image, or its table is not as it has to be.
+    DecodeError
+        If a tile lies outside the file.
+    """
     header = hdu.header
     if header.text("ZCMPTYPE") not in {"RICE_1", "RICE_ONE"} or header.integer("ZNAXIS") != 2:
         raise StructureError("is no Rice-compressed image")
@@ -101,12 +128,8 @@ def read_floats(data: bytes, hdu: Hdu, out: Image | None = None) -> Image:
         raise StructureError(f"tiles of {tile_ny} x {tile_nx} in {ny} x {nx} pixels cannot be")
     if 4 * nx * ny > MOST_PER_BYTE * hdu.data_size:
         raise StructureError(f"{hdu.data_size} bytes cannot hold {ny} x {nx} pixels")
-    image = np.empty((ny, nx), np.float32) if out is None else out
-    if image.shape != (ny, nx):
-        raise StructureError(f"holds {ny} x {nx} pixels, not {' x '.join(map(str, image.shape))}")
     table = read_tile_table(data, hdu, -(-nx // tile_nx) * -(-ny // tile_ny))
-    _restore(data, _stored_tiles(header, table, (tile_ny, tile_nx)), image)
-    return image
+    return (ny, nx), _stored_tiles(header, table, (tile_ny, tile_nx))
 
 
 def _stored_tiles(header: Header, table: TileTable, tile_shape: tuple[int, int]) -> StoredTiles:
@@ -125,16 +148,24 @@ def _stored_tiles(header: Header, table: TileTable, tile_shape: tuple[int, int])
     empty = (ends == starts) & (gzip_ends == gzip_starts)
     if empty.any():
         raise DecodeError(f"tile {int(np.flatnonzero(empty)[0]) + 1} of {empty.size} has no bytes")
+    heights = np.full(starts.size, tile_shape[0], np.int64)
     return StoredTiles(
-        starts, ends, gzip_starts, gzip_ends, table.numbers("ZSCALE"), table.numbers("ZZERO"), tile_shape,
-        block, header.integer("ZBLANK", NO_BLANK), method, seed,
+        starts, ends, gzip_starts, gzip_ends, table.numbers("ZSCALE"), table.numbers("ZZERO"), heights,
+        tile_shape, block, header.integer("ZBLANK", NO_BLANK), method, seed,
     )  # fmt: skip
 
 
-def _restore(data: bytes, tiles: StoredTiles, image: Image) -> None:
+def restore(data: bytes, tiles: StoredTiles, image: Image) -> None:
+    """Decode into an image (ny, nx) the tiles that have bytes; leave the others as they are.
+
+    Raises
+    ------
+    DecodeError
+        If a tile's bytes are broken; names it.
+    """
     rows, columns = tiles.tile_shape
     broken = _decode(
-        np.frombuffer(data, np.uint8), tiles.starts, tiles.ends, tiles.scales, tiles.zeros,
+        np.frombuffer(data, np.uint8), tiles.starts, tiles.ends, tiles.scales, tiles.zeros, tiles.heights,
         (columns, rows, tiles.block, tiles.blank, tiles.method, tiles.seed), random_numbers(), image,
     )  # fmt: skip
     if broken != INTACT:
@@ -160,7 +191,7 @@ def _unzipped(stream: bytes, shape: tuple[int, ...], which: str) -> Image:
 
 @njit(
     types.int64(
-        _BYTES, types.int64[::1], types.int64[::1], types.float64[::1], types.float64[::1],
+        _BYTES, types.int64[::1], types.int64[::1], types.float64[::1], types.float64[::1], types.int64[::1],
         types.UniTuple(types.int64, 6), types.float32[::1], types.float32[:, ::1],
     ),
     cache=True,
@@ -172,6 +203,7 @@ def _decode(
     ends: NDArray[np.int64],
     scales: NDArray[np.float64],
     zeros: NDArray[np.float64],
+    heights: NDArray[np.int64],
     numbers: tuple[int, int, int, int, int, int],
     random: Image,
     image: Image,
@@ -183,7 +215,7 @@ def _decode(
     counts, values = np.empty(tile_nx * tile_ny, np.int32), np.empty(tile_nx * tile_ny, np.float32)
     for tile in range(starts.size):
         y0, x0 = (tile // across) * tile_ny, (tile % across) * tile_nx
-        height, width = min(tile_ny, ny - y0), min(tile_nx, nx - x0)
+        height, width = min(heights[tile], ny - y0), min(tile_nx, nx - x0)
         n = height * width
         if ends[tile] == starts[tile]:
             continue

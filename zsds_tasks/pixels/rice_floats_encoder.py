@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from zsds_tasks.pixels.image_rows import Image, Rows
 from zsds_tasks.pixels.quantize import (
     BLANK,
+    DITHERED,
     LARGEST,
     RESERVED,
+    dequantize,
     quantize,
     random_numbers,
     tile_noise,
@@ -50,7 +52,14 @@ class FloatTiles:
 
 
 def encode_floats(
-    shape: tuple[int, int], rows: Rows, *, tile_rows: int, level: float, step: float | None, seed: int
+    shape: tuple[int, int],
+    rows: Rows,
+    *,
+    tile_rows: int,
+    level: float,
+    step: float | None,
+    seed: int,
+    restored: Image | None = None,
 ) -> FloatTiles:
     """Compress an image in tiles of whole rows.
 
@@ -66,6 +75,8 @@ def encode_floats(
         Size of the steps everywhere, instead of `level`.
     seed : int
         ZDITHER0, 1 to 10,000.
+    restored : numpy.ndarray (ny, nx), float32, optional
+        Receives what a reader of the file will get, bit by bit.
     """
     ny, nx = shape
     n_tiles = -(-ny // tile_rows)
@@ -81,12 +92,21 @@ def encode_floats(
         if scale:
             quantize(values, zero, scale, offset, random_numbers(), tile + seed - 1, counts[: values.size])
             used = encode_tile(counts[: values.size], data, used)
-            table[tile] = ((used - start, start - heap), (0, 0), scale, zero - scale * offset)
+            from_zero = zero - scale * offset
+            table[tile] = ((used - start, start - heap), (0, 0), scale, from_zero)
+            if restored is not None:  # while the counts are in the cache
+                back = restored[tile * tile_rows : tile * tile_rows + len(part)].reshape(-1)
+                dequantize(
+                    counts[: values.size], from_zero, scale, BLANK, DITHERED, random_numbers(),
+                    tile + seed - 1, back,
+                )  # fmt: skip
         else:
             stream = gzip.compress(values.astype(">f4").tobytes(), GZIP_LEVEL, mtime=0)
             used += len(stream)
             data[start:used] = np.frombuffer(stream, np.uint8)
             table[tile] = ((0, 0), (used - start, start - heap), 0, 0)
+            if restored is not None:
+                restored[tile * tile_rows : tile * tile_rows + len(part)] = part
     data[:heap] = np.frombuffer(table.tobytes(), np.uint8)
     longest = [int(table[kind][:, 0].max(initial=0)) for kind in ("rice", "gzip")]
     return FloatTiles(data[:used], n_tiles, *longest)

@@ -9,7 +9,7 @@ and the program's own reader. Places are FITS 1-based.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -31,6 +31,8 @@ PER_LINE = 6
 SMALLEST = 1e-30
 """What is smaller is written as 0: exponents have two digits."""
 MAX_SIDE = 207
+MOST_KEPT = 256
+"""Shifts whose analytic part is remembered."""
 
 Floats = NDArray[np.float64]
 _HEADER = re.compile(r" (.{8})(.{5})(.{5})(.{5})(.{5})(.{9})(.{15})(.{9})(.{9})\s*")
@@ -68,6 +70,9 @@ class DaoPsf:
     tables: Floats
     magnitude: float
     centre: tuple[float, float]
+    _analytic: dict[tuple[int, float, float], Floats] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def stamp(
         self, x: float, y: float, size: int = 2 * HALF + 1, shift: tuple[float, float] = (0.0, 0.0)
@@ -89,11 +94,22 @@ class DaoPsf:
         """
         pixels = np.arange(size, dtype=np.float64) - size // 2
         dx, dy = pixels - shift[0], pixels - shift[1]
-        value = self.height * profile(dx, dy, self.parameters)
+        value = self._analytic_part(size, shift).copy()
         terms = _terms((x - 1) / self.centre[0] - 1, (y - 1) / self.centre[1] - 1, len(self.tables))
         table = np.tensordot(terms, self.tables, 1)
         value += _weights(dy, len(table)) @ table @ _weights(dx, len(table)).T
         return value * 10 ** (-0.4 * (ZERO_POINT - self.magnitude))
+
+    def _analytic_part(self, size: int, shift: tuple[float, float]) -> Floats:
+        """Return what is the same all over the image: it costs most, and few shifts are asked for."""
+        key = (size, float(shift[0]), float(shift[1]))
+        if key not in self._analytic:
+            if len(self._analytic) >= MOST_KEPT:
+                self._analytic.clear()
+            pixels = np.arange(size, dtype=np.float64) - size // 2
+            dx, dy = pixels - shift[0], pixels - shift[1]
+            self._analytic[key] = self.height * profile(dx, dy, self.parameters)
+        return self._analytic[key]
 
 
 def tabulate_psf(source: PsfSource, shape: tuple[int, int], degree: int) -> DaoPsf:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from zsds_tasks.errors import NothingToDoError, UnusableInputError
 from zsds_tasks.lakehouse import Lakehouse, paths
@@ -21,12 +20,12 @@ from zsds_tasks.lakehouse.datadocs import INDEX, data_docs, verdict
 from zsds_tasks.lakehouse.suites import Suite, handwritten_suite
 from zsds_tasks.lakehouse.tables import Table
 from zsds_tasks.settings import Settings, load_settings
+from zsds_tasks.steps.night_rows import NIGHT, Rows, rows_of_night
 from zsds_tasks.survey.camera import QUADRANTS_PER_CCD, load_camera
 from zsds_tasks.survey.nights import ObservingNight, mjd
 from zsds_tasks.survey.survey import load_survey
 
 RESULTS = "check_results"
-NIGHT = "night"
 _FOOTPRINT_MARGIN = 1.02  # pixel scale and rotator are nominal in raw rows
 _NAMED_IN_ERRORS = 3
 
@@ -80,7 +79,7 @@ class CheckSummary:
 
 
 def check_night(lakehouse: Lakehouse, night: str, *, settings: Settings | None = None) -> CheckSummary:
-    """Check the rows of one night in every table that has any.
+    """Check the rows of one night in every table that has any, and those of others that they rest on.
 
     Parameters
     ----------
@@ -103,7 +102,7 @@ def check_night(lakehouse: Lakehouse, night: str, *, settings: Settings | None =
     """
     night = str(ObservingNight.parse(night))
     constants = survey_constants(lakehouse, night, settings or load_settings())
-    rows = _rows_of_night(lakehouse, night)
+    rows = rows_of_night(lakehouse, night, without=RESULTS)
     checks = [_check_table(lakehouse, table, rows, constants) for table in _tables(lakehouse, rows)]
     if not checks:
         raise NothingToDoError(f"no table has rows of night {night}", subject=RESULTS)
@@ -150,27 +149,11 @@ def survey_constants(lakehouse: Lakehouse, night: str, settings: Settings) -> di
     }
 
 
-def _rows_of_night(lakehouse: Lakehouse, night: str) -> dict[str, tuple[int, pa.Table]]:
-    """Read version and rows of every table that keeps a night, except the results themselves."""
-    found = {}
-    for table in lakehouse.tables():
-        if table.name == RESULTS or NIGHT not in table.declaration.names:
-            continue
-        version = table.version()
-        if version is not None:
-            found[table.name] = (version, table.read(where={NIGHT: night}, version=version))
-        else:
-            found[table.name] = (0, table.read())
-    return found
-
-
-def _tables(lakehouse: Lakehouse, rows: dict[str, tuple[int, pa.Table]]) -> list[Table]:
+def _tables(lakehouse: Lakehouse, rows: Rows) -> list[Table]:
     return [lakehouse.table(name) for name, (_, found) in rows.items() if found.num_rows]
 
 
-def _check_table(
-    lakehouse: Lakehouse, table: Table, rows: dict[str, tuple[int, pa.Table]], constants: dict[str, Any]
-) -> TableCheck:
+def _check_table(lakehouse: Lakehouse, table: Table, rows: Rows, constants: dict[str, Any]) -> TableCheck:
     suite: Suite = handwritten_suite(table.name, lakehouse.include)
     version, found = rows[table.name]
     return check_rows(

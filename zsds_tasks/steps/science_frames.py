@@ -74,8 +74,46 @@ def open_frame(lakehouse: Lakehouse, row: Row, config: BackgroundConfig) -> Scie
     UnusableInputError
         If a file is gone or is not the one that the row names.
     """
-    image, mask = _pixels(lakehouse, row)
-    header = scan(read_stored(lakehouse, row, ScienceSuffix.IMAGE.value, remedy=REMEDY))[1].header
+    return read_frame(lakehouse, row, config)[0]
+
+
+def read_frame(lakehouse: Lakehouse, row: Row, config: BackgroundConfig) -> tuple[ScienceFrame, Image, Mask]:
+    """Read a calibrated image once: what is known of it, its pixels with their sky, and its mask.
+
+    Parameters and errors as `open_frame`.
+    """
+    data = read_stored(lakehouse, row, ScienceSuffix.IMAGE.value, remedy=REMEDY)
+    image = decode_image(data, subject=str(row["path"]))
+    suffix = ScienceSuffix.MASK.value
+    mask = decode_image(
+        read_stored(lakehouse, row, suffix, remedy=REMEDY), subject=f"{row['path']}, {suffix}"
+    )
+    return frame_of(lakehouse, row, data, image, mask, config), image, mask
+
+
+def frame_of(
+    lakehouse: Lakehouse, row: Row, data: bytes, image: Image, mask: Mask, config: BackgroundConfig
+) -> ScienceFrame:
+    """Return what is known of a calibrated image whose pixels are at hand.
+
+    Parameters
+    ----------
+    lakehouse : Lakehouse
+    row : mapping
+        Of science_images.
+    data : bytes
+        The image's file; only its header is read.
+    image : numpy.ndarray (ny, nx), float32
+        What the file holds, sky included.
+    mask : numpy.ndarray (ny, nx), uint16
+    config : BackgroundConfig
+
+    Raises
+    ------
+    UnusableInputError
+        If the header lacks what it must have.
+    """
+    header = scan(data)[1].header
     gain = header.value("GAIN")
     if not isinstance(gain, int | float) or not gain > 0:
         raise UnusableInputError(f"GAIN is {gain!r}", subject=str(row["path"]), remedy=REMEDY)

@@ -15,6 +15,7 @@ from zsds_tasks.survey.nights import MJD_ZERO, utc
 EXPID_STEPS = 100_000  # of a day: 0.864 s
 RAW_PPID = 0
 SCIENCE_PPID = 15  # of the science and differencing chain
+FOUNDED = 50_000_000  # numbers of seeds from here on are of founded ones
 POSITIVE = 5_000  # added for a positive detection, so a table may hold this many of either sign
 
 
@@ -167,6 +168,20 @@ class LightCurveId:
 
     def __str__(self) -> str:
         return str(int(self))
+
+
+@dataclass(frozen=True, order=True)
+class ObjectId(LightCurveId):
+    """A seed (``objectid``): the identifier of its light curve, whose sequence says where it came from.
+
+    Below 5 10^7 it is the number of a source of the reference image; from there on, the cell in which the
+    detection that founded the seed lies, so a rebuild gives the same one.
+    """
+
+    @property
+    def is_founded(self) -> bool:
+        """Whether no source of the reference image stands behind it."""
+        return self.sequence >= FOUNDED
 
 
 def _integer(value: int | str) -> int:

@@ -44,6 +44,9 @@ class Program(Declaration):
     group: int
     proprietary_days: Annotated[int, Field(ge=0)] | None
     science: bool
+    pi: str = Field(
+        "", description="principal investigator, as packets name him; empty: the programme's name"
+    )
 
     def public_from(self, observed: dt.datetime) -> dt.datetime | None:
         """Return when an exposure of this programme becomes public; None means never."""
@@ -95,6 +98,11 @@ class Survey(Declaration):
     def program(self, programid: int) -> Program:
         """Return the programme with this number."""
         return next(p for p in self.programs if p.id == programid)
+
+    def investigator(self, programid: int) -> str | None:
+        """Return what packets call ``programpi``; None for a programme that is not declared."""
+        found = next((p for p in self.programs if p.id == programid), None)
+        return None if found is None else found.pi or found.name
 
     def is_science(self, imgtypecode: str, programid: int) -> bool:
         """Whether frames of this type and programme enter the science pipeline (reference 2.1)."""

@@ -21,6 +21,7 @@ from zsds_tasks.science.alerts.rows import rows_of
 from zsds_tasks.sky.healpix import unit_vectors
 
 CORNERS: Final = 4
+PAIRS_AT_ONCE: Final = 200_000
 EXPOSURES_PER_PID: Final = 10_000
 """pid = expid 10^4 + rcid 10^2 + chain (section 1.7)."""
 LIMIT_FIELDS: Final = (
@@ -81,7 +82,8 @@ class History:
             previous,
             covering(places, images),
         )
-        self._forced = _NearRows(forced, schema.record("fp_hist"), _near(places, forced, radius))
+        near = _near(places, forced, radius, nearest_first=True)
+        self._forced = _NearRows(forced, schema.record("fp_hist"), near)
 
     def previous(self, k: int) -> list[Row]:
         """Return detections and upper limits of candidate `k`, the oldest first as in ZTF's packets."""
@@ -98,7 +100,8 @@ class History:
     def forced(self, k: int) -> list[Row]:
         """Return forced photometry of candidate `k` up to the night before: one per night and filter.
 
-        The newest first; of several in a night and filter the newest.
+        The newest first; of several in a night and filter the newest, and of several places in one image
+        the nearest.
         """
         jd, nid, visible = self._here["jd"][k], self._here["nid"][k], self._visible(k)
         rows = [
@@ -143,14 +146,20 @@ def _vectors(table: pa.Table, ra: str, dec: str) -> Floats:
     return unit_vectors(*angles)
 
 
-def _near(places: Floats, table: pa.Table, radius: float) -> list[list[int]]:
-    """Return for each place the rows of a table within a chord of it, in order."""
+def _near(places: Floats, table: pa.Table, radius: float, *, nearest_first: bool = False) -> list[list[int]]:
+    """Return for each place the rows of a table within a chord of it, in their order or by distance."""
     vectors = _vectors(table, "ra", "dec")
     known = np.flatnonzero(np.isfinite(vectors).all(axis=1))
     if not known.size or not len(places):
         return [[] for _ in places]
     found: Iterable[list[int]] = cKDTree(vectors[known]).query_ball_point(places, radius)
-    return [sorted(known[indices].tolist()) if indices else [] for indices in found]
+    rows = [np.sort(known[indices]) if indices else known[:0] for indices in found]
+    if nearest_first:
+        distances = (
+            np.square(vectors[some] - place).sum(axis=1) for some, place in zip(rows, places, strict=True)
+        )
+        rows = [some[np.argsort(d, kind="stable")] for some, d in zip(rows, distances, strict=True)]
+    return [some.tolist() for some in rows]
 
 
 def covering(places: Floats, images: pa.Table) -> list[list[int]]:
@@ -158,17 +167,37 @@ def covering(places: Floats, images: pa.Table) -> list[list[int]]:
 
     A place is inside if it lies on the same side of the great circle of every edge.
     """
-    inside: list[list[int]] = [[] for _ in places]
+    place, image = _covered(places, images)
+    order = np.lexsort((image, place))
+    counts = np.bincount(place, minlength=len(places))
+    parts = np.split(image[order], np.cumsum(counts)[:-1]) if len(places) else []
+    return [part.tolist() for part in parts]
+
+
+def count_covering(places: Floats, images: pa.Table) -> NDArray[np.int64]:
+    """Return for each place (unit vectors, n x 3) how many images enclose it, (n)."""
+    return np.bincount(_covered(places, images)[0], minlength=len(places)).astype(np.int64)
+
+
+def _covered(places: Floats, images: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return all pairs of a place and an image whose four corners enclose it, as two arrays."""
+    nothing = np.zeros(0, np.int64)
     if not images.num_rows or not len(places):
-        return inside
+        return nothing, nothing
     corners = np.stack([_vectors(images, f"ra{i}", f"dec{i}") for i in range(1, CORNERS + 1)], axis=1)
     centres = corners.mean(axis=1)
     reach = np.linalg.norm(corners - centres[:, None], axis=-1).max(axis=1)
+    known = np.flatnonzero(np.isfinite(reach))
+    if not known.size:
+        return nothing, nothing
+    corners, centres, reach = corners[known], centres[known], reach[known]
     edges = np.cross(corners, np.roll(corners, -1, axis=1))
-    tree = cKDTree(places)
-    for index in np.flatnonzero(np.isfinite(reach)):
-        near = np.asarray(tree.query_ball_point(centres[index], reach[index]), np.int64)
-        side = places[near] @ edges[index].T
-        for k in near[(side >= 0).all(axis=1) | (side <= 0).all(axis=1)]:
-            inside[k].append(int(index))
-    return inside
+    near = cKDTree(centres).query_ball_point(places, float(reach.max()))
+    place = np.repeat(np.arange(len(places)), [len(found) for found in near])
+    image = np.concatenate([np.asarray(found, np.int64) for found in near])
+    inside = np.zeros(len(place), bool)
+    for start in range(0, len(place), PAIRS_AT_ONCE):
+        chunk = slice(start, start + PAIRS_AT_ONCE)
+        side = np.einsum("nkx,nx->nk", edges[image[chunk]], places[place[chunk]])
+        inside[chunk] = (side >= 0).all(axis=1) | (side <= 0).all(axis=1)
+    return place[inside], known[image[inside]]

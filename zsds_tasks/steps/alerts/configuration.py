@@ -11,7 +11,9 @@ from zsds_tasks.declarations import Declaration, read_declaration
 from zsds_tasks.science.alerts.assemble import PacketConfig
 from zsds_tasks.science.alerts.history import HistoryConfig
 from zsds_tasks.science.alerts.select import TriggerConfig
+from zsds_tasks.science.forced.measure import ForcedConfig
 from zsds_tasks.science.naming.allot import NamingConfig
+from zsds_tasks.steps.alerts.known import KnownConfig
 
 STAGE = "alerts"
 
@@ -23,6 +25,14 @@ class AlertsConfig(Declaration):
     naming: NamingConfig = NamingConfig()
     history: HistoryConfig = HistoryConfig()
     packet: PacketConfig = PacketConfig()
+    forced: ForcedConfig = ForcedConfig()
+    forced_reference_arcsec: Annotated[float, Field(gt=0)] = Field(
+        5.0, description="forced photometry names the nearest source of the reference so far away"
+    )
+    parallel_over: int = Field(
+        2000, ge=1, description="from so many forced measurements on, an exposure's are spread over workers"
+    )
+    known: KnownConfig = KnownConfig()
     neighbourhood_deg: Annotated[float, Field(gt=0)] = Field(
         1.5, description="images farther from a candidate than this do not cover it"
     )

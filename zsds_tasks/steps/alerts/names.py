@@ -6,13 +6,12 @@ import numpy as np
 import pyarrow as pa
 
 from zsds_tasks.lakehouse import Lakehouse
+from zsds_tasks.lakehouse.near import largest, read_near
 from zsds_tasks.science.naming.allot import Allotment, Detections, NamingConfig, Objects, allot_names
 from zsds_tasks.science.naming.grammar import ObjectName
-from zsds_tasks.steps.alerts.past import middle_of, reach_deg
 from zsds_tasks.survey.nights import JD_OF_MJD_ZERO, from_mjd
 
 OBJECTS, ALERTS = "alert_objects", "alerts"
-ARCSEC = 3600.0
 
 
 def name_triggers(lakehouse: Lakehouse, triggers: pa.Table, config: NamingConfig) -> Allotment:
@@ -29,15 +28,16 @@ def name_triggers(lakehouse: Lakehouse, triggers: pa.Table, config: NamingConfig
     config : NamingConfig
     """
     jd = float(triggers["jd"][0].as_py())
-    centre = middle_of(triggers)
-    radius = reach_deg(triggers, centre) * ARCSEC + 10 * config.radius_arcsec
-    near = lakehouse.table(OBJECTS).cone(*centre, min(radius, 179 * ARCSEC))
+    places = (triggers["ra"].to_numpy(), triggers["dec"].to_numpy())
+    columns = ("objectid", "ra", "dec", "jd")
+    near = read_near(lakehouse.table(OBJECTS), *places, 10 * config.radius_arcsec, columns)
     known = Objects(
         tuple(ObjectName.parse(name) for name in near["objectid"].to_pylist()),
         *(near[name].to_numpy() for name in ("ra", "dec", "jd")),
     )
     candids = triggers["candid"].to_pylist()
-    named = lakehouse.table(ALERTS).read(["candid", "objectid"], {"candid": candids})
+    there = {"candid": candids}
+    named = read_near(lakehouse.table(ALERTS), *places, config.radius_arcsec, ["candid", "objectid"], there)
     detections = Detections(
         triggers["candid"].to_numpy(),
         triggers["ra"].to_numpy(),
@@ -53,8 +53,8 @@ def name_triggers(lakehouse: Lakehouse, triggers: pa.Table, config: NamingConfig
 
 def next_free(lakehouse: Lakehouse, year: int) -> ObjectName:
     """Return the first name of a year that nobody has."""
-    taken = lakehouse.table(OBJECTS).read(["ordinal"], {"year": year})["ordinal"].to_numpy()
-    return ObjectName(year, int(taken.max()) + 1 if len(taken) else 0)
+    highest = largest(lakehouse.table(OBJECTS), "ordinal", {"year": year})
+    return ObjectName(year, 0 if highest is None else int(highest) + 1)
 
 
 def year_of(jd: float) -> int:

@@ -7,7 +7,7 @@ import hashlib
 import io
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -23,22 +23,22 @@ from zsds_tasks.science.alerts.assemble import assemble
 from zsds_tasks.science.alerts.cutouts import name_cutouts
 from zsds_tasks.science.alerts.encode import encoder_of
 from zsds_tasks.science.alerts.rows import rows_of
-from zsds_tasks.science.alerts.select import select_alerts
 from zsds_tasks.settings import Settings
 from zsds_tasks.steps.alerts.configuration import STAGE, AlertsConfig, load_alerts_config
-from zsds_tasks.steps.alerts.facts import DIFFERENCES, with_columns, with_facts
+from zsds_tasks.steps.alerts.facts import with_columns, with_facts
+from zsds_tasks.steps.alerts.known import NOTHING_KNOWN, catalog_edition, known_objects
 from zsds_tasks.steps.alerts.names import ALERTS, name_triggers
 from zsds_tasks.steps.alerts.past import Past
+from zsds_tasks.steps.alerts.work import alert_work, triggers_of
 from zsds_tasks.steps.archiving import Progress
 from zsds_tasks.steps.difference.configuration import load_differencing_config
 from zsds_tasks.steps.difference.files import STAMPS
-from zsds_tasks.steps.difference.work import CANDIDATES
 from zsds_tasks.steps.outcomes import reason_of, shortened
 from zsds_tasks.steps.stored import read_stored
 from zsds_tasks.survey.filenames import ScienceSuffix
 from zsds_tasks.survey.nights import JD_OF_MJD_ZERO, from_mjd
 
-Row = dict[str, Any]
+Row = Mapping[str, Any]
 Stamps = dict[int, tuple[bytes, bytes, bytes]]
 REMEDY = "have the difference made again, with its products"
 TURN, PATIENCE_S = "naming", 600.0  # no name of a table: its commits queue under that
@@ -118,6 +118,7 @@ def make_alerts(
     began, outbox = time.perf_counter(), Outbox(settings.outbox_folder)
     maker = _Maker(
         lakehouse,
+        settings,
         outbox,
         load_packet_schema(VERSION, settings.include),
         config,
@@ -125,7 +126,7 @@ def make_alerts(
     )
     failed: list[str] = []
     with lakehouse.storage.turn(TURN, PATIENCE_S):
-        exposures = _exposures(lakehouse, night, expids)
+        exposures = alert_work(lakehouse, night, expids)
         for number, (expid, images) in enumerate(exposures, start=1):
             try:
                 maker.make(expid, images)
@@ -145,26 +146,12 @@ def make_alerts(
     )
 
 
-def _exposures(
-    lakehouse: Lakehouse, night: str | None, expids: Sequence[int] | None
-) -> list[tuple[int, dict[int, Row]]]:
-    """Return exposures with usable difference images that have not alerted, by pid, in order of time."""
-    where: Row = {"night": night} if night else {}
-    where |= {"expid": list(expids)} if expids is not None else {}
-    found: dict[tuple[float, int], dict[int, Row]] = defaultdict(dict)
-    columns = ["pid", "expid", "obsjd", "path", "products", "processing_version"]
-    done = set(lakehouse.table(ALERTS).read(["pid"], where)["pid"].to_pylist())
-    for row in lakehouse.table(DIFFERENCES).read(columns, where | {"status": 1}).to_pylist():
-        if row["pid"] not in done:
-            found[row["obsjd"], row["expid"]][row["pid"]] = row
-    return [(expid, found[jd, expid]) for jd, expid in sorted(found)]
-
-
 @dataclasses.dataclass
 class _Maker:
     """Makes the alerts of one exposure after the other, and counts."""
 
     lakehouse: Lakehouse
+    settings: Settings
     outbox: Outbox
     schema: PacketSchema
     config: AlertsConfig
@@ -174,45 +161,43 @@ class _Maker:
     objects: int = 0
     refused: dict[str, int] = dataclasses.field(default_factory=lambda: defaultdict(int))
 
-    def make(self, expid: int, images: dict[int, Row]) -> None:
+    def make(self, expid: int, images: Mapping[int, Row]) -> None:
         """Make the alerts of some images of an exposure: packets first, then names, then rows."""
-        triggers = self._triggers(expid, images)
+        triggers, refused = triggers_of(self.lakehouse, expid, images, self.least_score, self.config)
+        for name, count in refused.items():
+            self.refused[name] += count
         if not triggers.num_rows:
             return
         stamps = {pid: read_stamps(self.lakehouse, images[pid]) for pid in set(triggers["pid"].to_pylist())}
         named = name_triggers(self.lakehouse, triggers, self.config.naming)
         names = [str(name) for name in named.names]
-        past = Past(self.lakehouse, triggers, self.config)
+        past = Past(self.lakehouse, self.settings, triggers, self.config)
         counts = past.counts()
-        full = with_columns(with_facts(triggers, past.facts), dataclasses.asdict(counts))
+        full = with_facts(triggers, past.facts)
+        objects = known_objects(self.settings, triggers, full["exptime"][0].as_py(), self.config.known)
+        full = with_columns(full, dataclasses.asdict(counts) | objects)
         packets = _packets(full, names, stamps, past, self.schema, self.config)
         payloads = [encoder_of(self.schema).encode(packet) for packet in packets]
         topics = [_topic(*row.values()) for row in triggers.select(["jd", "programid"]).to_pylist()]
         self._put(triggers, names, topics, payloads)
         pids = triggers["pid"].to_pylist()
+        versions = {pid: self._version(images[pid]) for pid in set(pids)}
         rows = with_columns(
             triggers.select(list(CARRIED)),
             {
                 "objectid": names,
                 "ndethist": counts.ndethist,
                 "ncovhist": counts.ncovhist,
+                **{name: _null_if_missing(objects[name], name) for name in NOTHING_KNOWN},
                 "topic": topics,
                 "sha256": [hashlib.sha256(payload).hexdigest() for payload in payloads],
-                "processing_version": [self._version(images[pid]) for pid in pids],
+                "processing_version": [versions[pid] for pid in pids],
             },
         )
         self.lakehouse.table(ALERTS).merge(rows.to_pylist())
         self.exposures += 1
         self.alerts += len(payloads)
         self.objects += len(named.founders)
-
-    def _triggers(self, expid: int, images: dict[int, Row]) -> pa.Table:
-        where = {"expid": expid, "pid": sorted(images), "scorr": (self.least_score, None)}
-        candidates = self.lakehouse.table(CANDIDATES).read(where=where)
-        selection = select_alerts(candidates, self.config.trigger)
-        for name, count in selection.refused.items():
-            self.refused[name] += count
-        return candidates.filter(pa.array(selection.triggers))
 
     def _put(
         self, triggers: pa.Table, names: Sequence[str], topics: Sequence[str], payloads: Sequence[bytes]
@@ -227,7 +212,8 @@ class _Maker:
             self.outbox.put(topic, str(pid), messages)
 
     def _version(self, image: Row) -> str:
-        return processing_version(STAGE, self.config, [image["processing_version"]])
+        edition = catalog_edition(self.settings, self.config.known)
+        return processing_version(STAGE, self.config, [image["processing_version"], edition])
 
 
 def _packets(
@@ -259,6 +245,12 @@ def read_stamps(lakehouse: Lakehouse, image: Row) -> Stamps:
     table = pq.read_table(io.BytesIO(data))
     columns = (table.column(name).to_pylist() for name in STAMPS)
     return dict(zip(table.column("candid").to_pylist(), zip(*columns, strict=True), strict=True))
+
+
+def _null_if_missing(values: pa.Array, name: str) -> pa.Array:
+    """Return what a packet says as a table does: null where there is nothing."""
+    missing, type_ = NOTHING_KNOWN[name]
+    return pa.array([None if value == missing else value for value in values.to_pylist()], type_)
 
 
 def _topic(jd: float, programid: int) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from zsds_tasks.lakehouse import Lakehouse, open_lakehouse
+from zsds_tasks.pixels.background import BackgroundConfig
 from zsds_tasks.pixels.subtraction import Buffers
+from zsds_tasks.products.tables import conform, load_table
 from zsds_tasks.science.candidates.detect import Detections, detect
 from zsds_tasks.science.candidates.measure import Candidates, measure
 from zsds_tasks.science.difference.assess import judge, measure_difference
@@ -25,19 +28,25 @@ from zsds_tasks.steps.difference.neighbours import (
     ps1_neighbours,
     reference_neighbours,
 )
-from zsds_tasks.steps.difference.reference_frames import open_reference
+from zsds_tasks.steps.difference.reference_cache import references
 from zsds_tasks.steps.difference.rows import DONE, candidate_rows, difference_row, measured_row
-from zsds_tasks.steps.difference.sides import STAR_COLUMNS, reference_side, science_side
+from zsds_tasks.steps.difference.scores import score
+from zsds_tasks.steps.difference.sides import (
+    JustWritten,
+    ScienceGiven,
+    read_science,
+    reference_side,
+    science_side,
+)
 from zsds_tasks.steps.difference.work import DifferenceWork
 from zsds_tasks.steps.exposure import catalogs
 from zsds_tasks.steps.exposure.configuration import load_exposure_config
+from zsds_tasks.steps.exposure.work import IMAGES
 from zsds_tasks.steps.outcomes import reason_of
-from zsds_tasks.steps.references.rows import SOURCES as REFERENCE_SOURCES
-from zsds_tasks.steps.science_frames import ScienceFrame, open_frame
+from zsds_tasks.steps.science_frames import ScienceFrame
 from zsds_tasks.survey.nights import JD_OF_MJD_ZERO
 
 Row = dict[str, Any]
-REFERENCE_COLUMNS = (*STAR_COLUMNS, "sigmag", "chi", "sharp")
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,7 @@ class DifferenceOutcome:
 def subtract_one(
     work: DifferenceWork, settings: Settings, config: DifferencingConfig, lakehouse: Lakehouse | None = None
 ) -> DifferenceOutcome:
-    """Subtract the reference from one science image.
+    """Subtract the reference from one stored science image.
 
     Parameters
     ----------
@@ -80,35 +89,64 @@ def subtract_one(
         If the world is in the way or a declaration is wrong.
     """
     lakehouse = lakehouse or open_lakehouse(settings)
+    return _outcome(partial(read_science, lakehouse, work.image), work, settings, config, lakehouse)
+
+
+def subtract_in_memory(
+    written: JustWritten,
+    work: DifferenceWork,
+    settings: Settings,
+    config: DifferencingConfig,
+    lakehouse: Lakehouse,
+) -> DifferenceOutcome:
+    """Subtract the reference from a science image that was just calibrated and written.
+
+    Parameters
+    ----------
+    written : JustWritten
+        Its pixels are changed.
+    work, settings, config, lakehouse
+        As of `subtract_one`, as are returns and errors. Rows and files are the same, bit by bit.
+    """
+    # As the table will give it back: a float64 in a column of float32 is not what will be read.
+    row = conform([work.image], load_table(IMAGES)).to_pylist()[0]
+    work = replace(work, image=row)
+    return _outcome(partial(written.given, lakehouse, row), work, settings, config, lakehouse)
+
+
+def _outcome(
+    given: Callable[[BackgroundConfig], ScienceGiven],
+    work: DifferenceWork,
+    settings: Settings,
+    config: DifferencingConfig,
+    lakehouse: Lakehouse,
+) -> DifferenceOutcome:
+    """Return whatever came of a difference."""
     began = time.process_time()
-    engine = config.difference.engine.name
     try:
-        done = _subtracted(work, settings, config, lakehouse)
+        science = given(load_exposure_config(settings.include).background)
+        done = _subtracted(science, work, settings, config, lakehouse)
     except Exception as error:  # noqa: BLE001 - one image must not stop the others; its row tells
         reason = reason_of(error, f"pid {work.image['pid']}")
-        done = DifferenceOutcome(difference_row(work, engine, "subtract", reason), None)
+        row = difference_row(work, config.difference.engine.name, "subtract", reason)
+        done = DifferenceOutcome(row, None)
     seconds = time.process_time() - began
     return DifferenceOutcome(done.row | {"core_seconds": seconds}, done.candidates)
 
 
 def _subtracted(
-    work: DifferenceWork, settings: Settings, config: DifferencingConfig, lakehouse: Lakehouse
+    given: ScienceGiven,
+    work: DifferenceWork,
+    settings: Settings,
+    config: DifferencingConfig,
+    lakehouse: Lakehouse,
 ) -> DifferenceOutcome:
+    frame = given.frame
+    reference, sources = references.of(lakehouse, work.reference, config.reference_cache_mb)
+    science = science_side(given, work)
+    template = reference_side(reference, frame, sources, config)
     subject = f"pid {work.image['pid']}"
-    frame = open_frame(lakehouse, work.image, load_exposure_config(settings.include).background)
-    reference = open_reference(lakehouse, work.reference)
-    own = lakehouse.table("sources").read(STAR_COLUMNS, {"pid": work.image["pid"]})
-    which = {name: work.reference[name] for name in ("rfid", "version")}
-    theirs = lakehouse.table(REFERENCE_SOURCES).read(REFERENCE_COLUMNS, which)
-    science = science_side(lakehouse, work, frame, own)
-    template = reference_side(reference, frame, theirs, config)
-    done = subtract(
-        science,
-        template,
-        config.difference,
-        _buffers(frame.shape),
-        subject=subject,
-    )
+    done = subtract(science, template, config.difference, _buffers(frame.shape), subject=subject)
     peaks = detect(done.subtraction.score, config.detect)
     strong = peaks.brighter_than(config.detect.threshold_sigma)
     scores = (strong.score[strong.sign > 0], strong.score[strong.sign < 0])
@@ -120,10 +158,12 @@ def _subtracted(
         return DifferenceOutcome(row, None)
     kept = _kept(peaks, config)
     found = measure(done.subtraction, done.mask, kept, done.zero_point, metrics.diffmaglim, config.measure)
-    rows = candidate_rows(work, found, _on_the_sky(work, frame, found, theirs, settings, config))
+    rows = candidate_rows(work, found, _on_the_sky(work, frame, found, sources, settings, config))
+    images = (science.image, template.image, done.image)
+    rows = score(rows, images, settings)
     row |= {"n_positive": int(np.sum(kept.sign > 0)), "n_negative": int(np.sum(kept.sign < 0))}
     if config.write_products:
-        row |= write_difference(work, frame, (science.image, template.image), done, rows, config, lakehouse)
+        row |= write_difference(work, frame, images, done, rows, config, lakehouse)
     return DifferenceOutcome(row, rows)
 
 

@@ -42,6 +42,9 @@ class DifferencingConfig(Declaration):
     )
     near_gaia_arcsec: Annotated[float, Field(gt=0)] = Field(90.0, description="and Gaia sources so far")
     bright_gaia_mag: float = Field(14.0, description="G of a bright one")
+    reference_cache_mb: Annotated[float, Field(ge=0)] = Field(
+        100.0, description="decoded references that a worker keeps for its next image of the same channel"
+    )
     write_products: bool = Field(True, description="write difference image and PSF besides the rows")
 
 

@@ -31,7 +31,7 @@ STAMPS = ("science", "template", "difference")
 def write_difference(
     work: DifferenceWork,
     frame: ScienceFrame,
-    images: tuple[Image, Image],
+    images: tuple[Image, Image, Image],
     done: DifferenceImage,
     candidates: pa.Table,
     config: DifferencingConfig,
@@ -43,7 +43,7 @@ def write_difference(
     ----------
     work : DifferenceWork
     frame : ScienceFrame
-    images : (science, template)
+    images : (science, template, difference)
         (ny, nx) float32, DN, without sky, for the stamps.
     done : DifferenceImage
     candidates : pyarrow.Table
@@ -60,7 +60,7 @@ def write_difference(
     files = {
         ScienceSuffix.DIFFERENCE: encode_image(done.image, _cards(work, frame, done), name="DIFFIMG"),
         ScienceSuffix.DIFFERENCE_PSF: encode_plain_image(done.subtraction.psf_stamp(), []),
-        ScienceSuffix.CUTOUTS: _stamps((*images, done.image), candidates, config),
+        ScienceSuffix.CUTOUTS: _stamps(images, candidates, config),
     }
     products = []
     for suffix, data in files.items():

@@ -15,7 +15,6 @@ from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.pixels.compressed import decode_image
 from zsds_tasks.pixels.fits import scan
 from zsds_tasks.pixels.warp import CoarseMap, WarpConfig, warp, warp_linear
-from zsds_tasks.products.masks import MaskBit
 from zsds_tasks.products.psf_files import DaoPsf, parse_psf
 from zsds_tasks.sky.pixel_map import pixel_map
 from zsds_tasks.sky.wcs import Wcs, from_header
@@ -148,8 +147,8 @@ def on_science_grid(
         Pixels between nodes of the map.
     """
     chart = CoarseMap.of(pixel_map(wcs, reference.wcs), shape, step)
-    mask = np.where(np.isfinite(reference.image), 0, MaskBit.NAN.flag).astype(np.uint16)
-    done = warp(reference.image, mask, MaskBit.NAN.flag, chart, config)
+    nothing = np.zeros(reference.image.shape, np.uint16)  # pixels that are NaN are unusable as it is
+    done = warp(reference.image, nothing, 0, chart, config)
     return OnScienceGrid(
         image=done.image,
         uncertainty=warp_linear(reference.uncertainty, chart),

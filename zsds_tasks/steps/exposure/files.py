@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,9 +41,34 @@ FROM_ZERO_POINT = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Written:
+    """The files of a calibrated image.
+
+    Parameters
+    ----------
+    products : dict
+        SHA-256 by suffix.
+    path : str
+        Of the science image, under the archive's root.
+    image_file, psf_file : bytes
+        Of the science image and of its PSF.
+    """
+
+    products: dict[str, str]
+    path: str
+    image_file: bytes = field(repr=False)
+    psf_file: bytes = field(repr=False)
+
+
 def write_products(
-    work: QuadrantWork, found: Calibrated, readout: RawReadout, settings: Settings, lakehouse: Lakehouse
-) -> tuple[dict[str, str], str]:
+    work: QuadrantWork,
+    found: Calibrated,
+    readout: RawReadout,
+    settings: Settings,
+    lakehouse: Lakehouse,
+    restored: NDArray[np.float32] | None = None,
+) -> Written:
     """Write image, mask, uncertainty, PSF and both catalogues.
 
     Parameters
@@ -54,30 +80,31 @@ def write_products(
         Its headers are carried over.
     settings : Settings
     lakehouse : Lakehouse
-
-    Returns
-    -------
-    products : dict
-        SHA-256 by suffix.
-    path : str
-        Of the science image, under the archive's root.
+    restored : numpy.ndarray (ny, nx), float32, optional
+        Receives what the file of the science image will give back.
     """
     camera = load_camera(settings.camera, settings.include)
     prefix = load_survey(camera.survey, settings.include).file_prefix
     raw = RawFileName.parse(work.quadrant["filename"])
     digests: dict[str, str] = {}
-    path = ""
-    for suffix, data in _encoded(found, _values(work, found, readout)):
+    paths: dict[ScienceSuffix, str] = {}
+    kept: dict[ScienceSuffix, bytes] = {}
+    for suffix, data in _encoded(found, _values(work, found, readout), restored):
         name = ScienceFileName(
             raw.epoch, raw.field, raw.filtercode, raw.ccdid, work.quadrant["qid"], suffix, prefix
         )
         lakehouse.storage.put_bytes_atomically(data, name.path)
         digests[suffix.value] = hashlib.sha256(data).hexdigest()
-        path = name.path if suffix == ScienceSuffix.IMAGE else path
-    return digests, path
+        paths[suffix] = name.path
+        if suffix in {ScienceSuffix.IMAGE, ScienceSuffix.PSF_MODEL}:
+            kept[suffix] = data
+    image, psf = ScienceSuffix.IMAGE, ScienceSuffix.PSF_MODEL
+    return Written(digests, paths[image], kept[image], kept[psf])
 
 
-def _encoded(found: Calibrated, values: Values) -> Iterator[tuple[ScienceSuffix, bytes]]:
+def _encoded(
+    found: Calibrated, values: Values, restored: NDArray[np.float32] | None
+) -> Iterator[tuple[ScienceSuffix, bytes]]:
     chain, wcs = found.chain, found.solution.wcs.header()
     _mark_sources(found)
 
@@ -87,7 +114,10 @@ def _encoded(found: Calibrated, values: Values) -> Iterator[tuple[ScienceSuffix,
     unit = {"BUNIT": "adu"}
     suffix = ScienceSuffix.IMAGE
     level, noise = found.background.level, found.background.noise
-    yield suffix, encode_image(chain.image, cards(suffix, **unit), name="SCIIMG", add=level)
+    yield (
+        suffix,
+        encode_image(chain.image, cards(suffix, **unit), name="SCIIMG", add=level, restored=restored),
+    )
     suffix = ScienceSuffix.MASK
     yield suffix, encode_image(chain.mask, cards(suffix), name="MSKIMG")
     suffix = ScienceSuffix.UNCERTAINTY

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from zsds_tasks.steps.difference import DifferenceOutcome
 
 Row = dict[str, Any]
 
@@ -23,7 +26,9 @@ class QuadrantOutcome:
     ghost_stamps : tuple of dict
         Rows of ghost_stamps.
     core_seconds : float
-        Processor time of all of it.
+        Processor time up to here; that of the difference stands in its row.
+    difference : DifferenceOutcome or None
+        What came of subtracting the reference; None if there was none, or no image.
     """
 
     image: Row
@@ -31,3 +36,4 @@ class QuadrantOutcome:
     sources: pa.Table | None
     ghost_stamps: tuple[Row, ...]
     core_seconds: float
+    difference: DifferenceOutcome | None = None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,12 +15,13 @@ from zsds_tasks.science.astrometry import Pointing
 from zsds_tasks.science.calibration.reduce import ReadoutFacts
 from zsds_tasks.science.masking.ghosts import BrightStars, filter_magnitudes
 from zsds_tasks.settings import Settings
+from zsds_tasks.steps import difference  # a module: each of the two packages needs modules of the other
 from zsds_tasks.steps.exposure import catalogs
 from zsds_tasks.steps.exposure.calibrated import Calibrated, combine
 from zsds_tasks.steps.exposure.calibration import pixels_of, require
 from zsds_tasks.steps.exposure.chain import Chain
 from zsds_tasks.steps.exposure.configuration import ExposureConfig
-from zsds_tasks.steps.exposure.files import write_products
+from zsds_tasks.steps.exposure.files import Written, write_products
 from zsds_tasks.steps.exposure.given import Buffers, Catalogs, ChainInput
 from zsds_tasks.steps.exposure.outcome import QuadrantOutcome
 from zsds_tasks.steps.exposure.rows import DONE, image_row, quality_row, source_rows
@@ -30,27 +33,39 @@ from zsds_tasks.survey.camera import load_camera
 from zsds_tasks.survey.filenames import CalibrationKind
 from zsds_tasks.survey.survey import load_survey
 
+if TYPE_CHECKING:
+    from zsds_tasks.steps.difference import DifferencingConfig
+
 Row = dict[str, Any]
 SECONDS_PER_DAY = 86_400.0
 
 
+@dataclass(frozen=True)
+class HotPathConfigs:
+    """How a channel is calibrated, and how its difference is made."""
+
+    exposure: ExposureConfig
+    differencing: DifferencingConfig
+
+
 def process_quadrant(
-    work: QuadrantWork, settings: Settings, config: ExposureConfig, lakehouse: Lakehouse | None = None
+    work: QuadrantWork, settings: Settings, configs: HotPathConfigs, lakehouse: Lakehouse | None = None
 ) -> QuadrantOutcome:
-    """Calibrate one channel of one exposure.
+    """Bring one channel of one exposure from raw counts to scored candidates.
 
     Parameters
     ----------
     work : QuadrantWork
     settings : Settings
-    config : ExposureConfig
+    configs : HotPathConfigs
     lakehouse : Lakehouse, optional
         By default the one of the settings is opened: a parallel worker does so.
 
     Returns
     -------
     QuadrantOutcome
-        Whatever came of it: a channel that cannot be calibrated has a row that says where it failed and why.
+        Whatever came of it: a channel that cannot be calibrated has a row that says where it failed and why,
+        as has a difference that cannot be made.
 
     Raises
     ------
@@ -58,6 +73,7 @@ def process_quadrant(
         If the world is in the way or a declaration is wrong: trying again makes sense, or nothing does.
     """
     lakehouse = lakehouse or open_lakehouse(settings)
+    config = configs.exposure
     began = time.process_time()
     chain: Chain | None = None
     try:
@@ -67,22 +83,46 @@ def process_quadrant(
         chain = Chain(given, _catalogs(settings, given, config), config, _buffers(given.raw.shape))
         chain.run()
         found = combine(chain)
-        products: dict[str, str] = {}
-        path: str | None = None
-        verdict = found.verdict
-        if verdict.status and config.write_products:
-            products, path = write_products(work, found, readout, settings, lakehouse)
+        written: Written | None = None
+        is_usable = bool(found.verdict.status)
+        ghosts = _ghost_rows(work, found) if is_usable else ()
+        if is_usable and config.write_products:
+            restored = chain.buffers.scratch if work.reference else None  # free: the chain is at its end
+            written = write_products(work, found, readout, settings, lakehouse, restored)
     except Exception as error:  # noqa: BLE001 - one channel must not stop the exposure; its row tells
         return _failed(work, chain, error, began)
-    image = image_row(work, chain, DONE, verdict.reason, products, path)
+    products, path = (written.products, written.path) if written else ({}, None)
+    image = image_row(work, chain, DONE, found.verdict.reason, products, path)
     seconds = time.process_time() - began
-    return QuadrantOutcome(
+    calibrated = QuadrantOutcome(
         image=image,
         quality=quality_row(image, chain, seconds),
-        sources=source_rows(work, found, verdict.infobits) if verdict.status else None,
-        ghost_stamps=_ghost_rows(work, found) if verdict.status else (),
+        sources=source_rows(work, found, found.verdict.infobits) if is_usable else None,
+        ghost_stamps=ghosts,
         core_seconds=seconds,
     )
+    return _compared(calibrated, work, chain, written, settings, configs, lakehouse)
+
+
+def _compared(
+    calibrated: QuadrantOutcome,
+    work: QuadrantWork,
+    chain: Chain,
+    written: Written | None,
+    settings: Settings,
+    configs: HotPathConfigs,
+    lakehouse: Lakehouse,
+) -> QuadrantOutcome:
+    """Return an outcome with that of the difference, if there is something to subtract."""
+    if work.reference is None or written is None or calibrated.sources is None:
+        return calibrated
+    in_memory = difference.JustWritten(
+        written.image_file, written.psf_file, chain.buffers.scratch, chain.mask, calibrated.sources
+    )
+    done = difference.subtract_in_memory(
+        in_memory, work.reference.of(calibrated.image), settings, configs.differencing, lakehouse
+    )
+    return dataclasses.replace(calibrated, difference=done)
 
 
 def _failed(work: QuadrantWork, chain: Chain | None, error: Exception, began: float) -> QuadrantOutcome:

@@ -15,7 +15,6 @@ from zsds_tasks.steps.exposure.calibrated import Calibrated
 from zsds_tasks.steps.exposure.chain import Chain
 from zsds_tasks.steps.exposure.measures import measure_quality
 from zsds_tasks.steps.exposure.work import QuadrantWork
-from zsds_tasks.survey.identifiers import ExposureId, ProductId
 
 Row = dict[str, Any]
 DONE = "done"
@@ -24,11 +23,6 @@ FROM_EXPOSURE = (
     "ipac_pub_date",    "airmass", "moonillf",
 )  # fmt: skip
 PHOTOMETRIC = ("magzp", "magzpunc", "magzprms", "clrcoeff", "clrcounc", "nmatches")
-
-
-def product_id(work: QuadrantWork) -> int:
-    """Return the pid of a channel of an exposure."""
-    return int(ProductId(ExposureId.parse(work.exposure["expid"]), work.quadrant["rcid"]))
 
 
 def image_row(
@@ -60,7 +54,7 @@ def image_row(
     row |= {name: work.quadrant[name] for name in ("expid", "rcid", "ccdid", "qid", "ra", "dec")}
     verdict = chain.verdict if chain and stage == DONE else None
     row |= {
-        "pid": product_id(work),
+        "pid": work.pid,
         "status": verdict.status if verdict else 0,
         "infobits": verdict.infobits if verdict else 0,
         "stage": stage,
@@ -136,7 +130,7 @@ def source_rows(work: QuadrantWork, found: Calibrated, infobits: int) -> pa.Tabl
         Of the image.
     """
     constant = {
-        "pid": product_id(work),
+        "pid": work.pid,
         "expid": work.exposure["expid"],
         "rcid": work.quadrant["rcid"],
         "field": work.exposure["field"],

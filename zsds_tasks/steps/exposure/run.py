@@ -1,4 +1,4 @@
-"""Process exposures: fan their channels out, commit each exposure once per table."""
+"""Process exposures, raw to scored candidates: fan channels out, commit each exposure once per table."""
 
 from __future__ import annotations
 
@@ -7,52 +7,23 @@ import datetime as dt
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.parallel import map_ordered
 from zsds_tasks.settings import Settings
+from zsds_tasks.steps import difference  # a module: each of the two packages needs modules of the other
 from zsds_tasks.steps.archiving import Progress
 from zsds_tasks.steps.calibration import build_lamp_maps, build_masters
 from zsds_tasks.steps.exposure.commit import commit_exposure
 from zsds_tasks.steps.exposure.configuration import ExposureConfig, load_exposure_config
 from zsds_tasks.steps.exposure.outcome import QuadrantOutcome
-from zsds_tasks.steps.exposure.quadrant import process_quadrant
+from zsds_tasks.steps.exposure.quadrant import HotPathConfigs, process_quadrant
+from zsds_tasks.steps.exposure.summary import ExposureSummary, Totals
 from zsds_tasks.steps.exposure.work import ExposureWork, QuadrantWork, work_list
-from zsds_tasks.steps.outcomes import shortened
 
-
-@dataclasses.dataclass(frozen=True)
-class ExposureSummary:
-    """What came of processing exposures.
-
-    Parameters
-    ----------
-    exposures, quadrants, sources : int
-        Worked on now.
-    failed : tuple of str
-        Channels without a calibrated image, each with its reason.
-    flagged : int
-        Channels that were calibrated and found not to be used.
-    core_seconds : float
-        Processor time of the quadrants.
-    seconds : float
-    reason : str
-        Why nothing was to be done; empty if something was.
-    """
-
-    exposures: int
-    quadrants: int
-    sources: int
-    failed: tuple[str, ...]
-    flagged: int
-    core_seconds: float
-    seconds: float
-    reason: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for logs and the scheduler."""
-        return dataclasses.asdict(self) | {"failed": shortened(self.failed)}
+if TYPE_CHECKING:
+    from zsds_tasks.steps.difference import DifferencingConfig
 
 
 def process_exposures(
@@ -64,8 +35,13 @@ def process_exposures(
     expids: Sequence[int] | None = None,
     progress: Progress | None = None,
     config: ExposureConfig | None = None,
+    differencing: DifferencingConfig | None = None,
 ) -> ExposureSummary:
-    """Calibrate every channel that has no row of the present version.
+    """Calibrate every channel that has no row of the present version, and subtract its reference.
+
+    A channel that has a usable reference is compared while it is in memory. Images that have their reference
+    and no difference of the present version, because a run was killed or because the reference came later,
+    are compared last, from their files.
 
     Parameters
     ----------
@@ -82,6 +58,8 @@ def process_exposures(
         Called with what was done, how many, of how many.
     config : ExposureConfig, optional
         By default that of ``include/config/exposure.yaml``.
+    differencing : DifferencingConfig, optional
+        By default that of ``include/config/difference.yaml``.
 
     Returns
     -------
@@ -94,16 +72,26 @@ def process_exposures(
         If the world is in the way or a declaration is wrong; what was committed before stays.
     """
     config = config or load_exposure_config(settings.include)
+    configs = HotPathConfigs(config, differencing or difference.load_differencing_config(settings.include))
     started = time.perf_counter()
     work = work_list(lakehouse, settings, config, now, night=night, expids=expids)
-    totals = _Totals()
-    for number, (exposure, outcomes) in enumerate(_processed(work, lakehouse, settings, config), start=1):
+    work = _with_references(work, lakehouse, settings, configs.differencing)
+    totals = Totals()
+    for number, (exposure, outcomes) in enumerate(_processed(work, lakehouse, settings, configs), start=1):
         commit_exposure(lakehouse, exposure.expid, outcomes, config.verdict)
+        compared = [outcome.difference for outcome in outcomes if outcome.difference]
+        if compared:
+            difference.commit(lakehouse, compared)
         totals.add(outcomes)
         if progress:
             progress("exposures", number, len(work))
+    left = difference.subtract_references(
+        lakehouse, settings, night=night, expids=expids, progress=progress, config=configs.differencing
+    )
+    totals.add_left(left)
     seconds = time.perf_counter() - started
-    return totals.summary(len(work), seconds, "" if work else "every ready exposure is processed")
+    nothing = not work and not left.images
+    return totals.summary(len(work), seconds, "every ready exposure is processed" if nothing else "")
 
 
 def process_waiting(
@@ -126,50 +114,38 @@ def process_waiting(
     return process_exposures(lakehouse, settings, now, expids=expids, config=config)
 
 
+def _with_references(
+    work: Sequence[ExposureWork], lakehouse: Lakehouse, settings: Settings, config: DifferencingConfig
+) -> list[ExposureWork]:
+    """Return the work with what is to be subtracted from each channel, looked up once for all."""
+    if not work:
+        return []
+    fields = (quadrant.exposure["field"] for exposure in work for quadrant in exposure.quadrants)
+    where = {"expid": [exposure.expid for exposure in work]}
+    shelf = difference.ReferenceShelf(lakehouse, settings, config, fields, where)
+
+    def chosen(quadrant: QuadrantWork) -> QuadrantWork:
+        image = {name: quadrant.exposure[name] for name in ("field", "fid", "obsjd")}
+        image |= {"pid": quadrant.pid, "rcid": quadrant.quadrant["rcid"]}
+        image |= {"processing_version": quadrant.version, "raw_sha256": quadrant.quadrant["sha256"]}
+        return dataclasses.replace(quadrant, reference=shelf.choose(image))
+
+    return [
+        dataclasses.replace(exposure, quadrants=tuple(chosen(quadrant) for quadrant in exposure.quadrants))
+        for exposure in work
+    ]
+
+
 def _processed(
-    work: Sequence[ExposureWork], lakehouse: Lakehouse, settings: Settings, config: ExposureConfig
+    work: Sequence[ExposureWork], lakehouse: Lakehouse, settings: Settings, configs: HotPathConfigs
 ) -> Iterator[tuple[ExposureWork, list[QuadrantOutcome]]]:
     """Yield each exposure with the outcomes of its channels; channels of several may be under way at once."""
     quadrants: list[QuadrantWork] = [quadrant for exposure in work for quadrant in exposure.quadrants]
     pixels = sum(quadrant.quadrant["file_size"] for quadrant in quadrants)
-    small = pixels < config.parallel_mb * 1e6
-    function = partial(process_quadrant, settings=settings, config=config)
+    small = pixels < configs.exposure.parallel_mb * 1e6
+    function = partial(process_quadrant, settings=settings, configs=configs)
     if small:
         function = partial(function, lakehouse=lakehouse)
     outcomes = map_ordered(function, quadrants, workers=1 if small else None, settings=settings)
     for exposure in work:
         yield exposure, [next(outcomes) for _ in exposure.quadrants]
-
-
-@dataclasses.dataclass
-class _Totals:
-    quadrants: int = 0
-    sources: int = 0
-    flagged: int = 0
-    core_seconds: float = 0.0
-    failed: list[str] = dataclasses.field(default_factory=list)
-
-    def add(self, outcomes: Sequence[QuadrantOutcome]) -> None:
-        self.quadrants += len(outcomes)
-        for outcome in outcomes:
-            image = outcome.image
-            self.core_seconds += outcome.core_seconds
-            if outcome.sources is not None:
-                self.sources += outcome.sources.num_rows
-            if image["stage"] != "done":
-                name = f"exposure {image['expid']} channel {image['rcid']}"
-                self.failed.append(f"{name}: {image['stage']}: {image['reason']}")
-            elif image["status"] == 0:
-                self.flagged += 1
-
-    def summary(self, exposures: int, seconds: float, reason: str) -> ExposureSummary:
-        return ExposureSummary(
-            exposures=exposures,
-            quadrants=self.quadrants,
-            sources=self.sources,
-            failed=tuple(self.failed),
-            flagged=self.flagged,
-            core_seconds=round(self.core_seconds, 2),
-            seconds=seconds,
-            reason=reason,
-        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.lakehouse.hats_reader import HatsReader
@@ -15,6 +15,10 @@ from zsds_tasks.steps.exposure.calibration import CalibrationShelf, ChannelCalib
 from zsds_tasks.steps.exposure.configuration import STAGE, ExposureConfig
 from zsds_tasks.steps.raw import ready_exposures
 from zsds_tasks.survey.camera import load_camera
+from zsds_tasks.survey.identifiers import ExposureId, ProductId
+
+if TYPE_CHECKING:
+    from zsds_tasks.steps.difference import ReferenceChoice
 
 IMAGES = "science_images"
 Row = dict[str, Any]
@@ -32,12 +36,20 @@ class QuadrantWork:
         Which masters to use, and why.
     version : str
         Processing version.
+    reference : ReferenceChoice or None
+        What is to be subtracted once the image is calibrated; None for nothing.
     """
 
     exposure: Row
     quadrant: Row
     calibration: ChannelCalibration
     version: str
+    reference: ReferenceChoice | None = None
+
+    @property
+    def pid(self) -> int:
+        """Product id of the channel of the exposure."""
+        return int(ProductId(ExposureId.parse(self.exposure["expid"]), self.quadrant["rcid"]))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from zsds_tasks.lakehouse import Lakehouse, paths
 from zsds_tasks.settings import Settings
+from zsds_tasks.steps.report.alerts import alert_pages
 from zsds_tasks.steps.report.calibration import master_maps, masters_png
 from zsds_tasks.steps.report.coverage import coverage_png
 from zsds_tasks.steps.report.focal_plane import choose_exposure, focal_plane_png, read_mosaic
@@ -42,8 +43,8 @@ def build_report(
         When the report is made, aware.
     score : Mapping, optional
         Of a simulated night: ``measures``, a list of mappings with ``measure``, ``value``, ``target``, ``ok``
-        and ``sentence``, a ``sentence`` over all, and perhaps ``curves``; see
-        `zsds_tasks.steps.report.science_curves`.
+        and ``sentence``, a ``sentence`` over all, and perhaps ``curves`` and ``alerts``; see
+        `zsds_tasks.steps.report.science_curves` and `zsds_tasks.steps.report.alerts`.
 
     Returns
     -------
@@ -65,8 +66,9 @@ def build_report(
     sky = coverage_png(facts) if len(facts.science) else None
     maps = master_maps(lakehouse, facts)
     masters = masters_png(maps) if maps else None
-    science = science_pages(lakehouse, facts)
-    files = {FOCAL_PLANE: picture.png if picture else None, COVERAGE: sky, MASTERS: masters} | science.files
+    science, alerts = science_pages(lakehouse, facts), alert_pages(lakehouse, facts, score)
+    files = {FOCAL_PLANE: picture.png if picture else None, COVERAGE: sky, MASTERS: masters}
+    files |= science.files | alerts.files
     for file, data in files.items():
         if data is not None:
             lakehouse.storage.put_bytes_atomically(data, paths.report(name, file))
@@ -74,7 +76,7 @@ def build_report(
         facts,
         picture=picture,
         sky=sky,
-        science=science.html,
+        science="\n".join(part for part in (alerts.html, science.html) if part),
         masters=masters,
         earlier=earlier,
         score=score,
