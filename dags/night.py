@@ -123,6 +123,30 @@ def send_alerts() -> dict[str, object]:
 
 @task
 @step
+def archive_alerts() -> dict[str, object]:
+    """Put the packets of the night into its archives; nothing depends on it."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps.alerts.archive import archive_alerts as archive
+
+    settings = load_settings()
+    return archive(open_lakehouse(settings), settings, night_of_this_run()).as_dict()
+
+
+@task(pool=HOT_PATH_POOL)
+@step
+def update_lightcurves() -> dict[str, object]:
+    """Match the night's sources to stars, refine zero points, gather light curves."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import lightcurves
+
+    settings = load_settings()
+    return lightcurves.update_lightcurves(open_lakehouse(settings), settings).as_dict()
+
+
+@task
+@step
 def check_tables() -> dict[str, object]:
     """Run the expectation suites on the night's rows."""
     from zsds_tasks.lakehouse import open_lakehouse
@@ -147,7 +171,7 @@ def score_against_truth() -> dict[str, object]:
     """Compare a simulated night with what was planted; skip a real one."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
-    from zsds_tasks.simulator import score, score_calibration, score_science
+    from zsds_tasks.simulator import score, score_calibration, score_candidates, score_science
     from zsds_tasks.survey.nights import ObservingNight
 
     settings = load_settings()
@@ -156,7 +180,9 @@ def score_against_truth() -> dict[str, object]:
     report = score.score_raw(lakehouse, truth, night).for_report()
     masters = score_calibration.score_calibration(lakehouse, truth, night)
     science = score_science.assess_science(lakehouse, truth, night)
-    return score_science.with_science(score_calibration.with_masters(report, masters), science)
+    candidates = score_candidates.assess_candidates(lakehouse, truth, night)
+    report = score_science.with_science(score_calibration.with_masters(report, masters), science)
+    return score_candidates.with_candidates(report, candidates)
 
 
 @task(trigger_rule="all_done")
@@ -194,7 +220,8 @@ def night() -> None:
     ingest_remaining() >> assess_raw() >> build_masters() >> processed
     processed >> refined >> [checked, scored]
     processed >> subtract_references() >> alerted >> [checked, scored]
-    alerted >> send_alerts()
+    alerted >> [send_alerts(), archive_alerts()]
+    processed >> update_lightcurves() >> checked
     checked >> [publish_catalogs(), write_report(scored)]
 
 

@@ -79,17 +79,21 @@ def enter(pixels: np.ndarray, gain: float, saturation: float, name: str) -> Chai
     mask[~np.isfinite(image)] |= np.uint16(MaskBit.NAN.flag)
     config = load_exposure_config(REPOSITORY / "include")
     config = config.model_copy(update={"background": config.background.model_copy(update={"cell": SIDE})})
-    camera = load_camera("mini", REPOSITORY / "include")
-    empty = np.empty((0, 0))
-    given = ChainInput(
+    chain = Chain(given_of(name, gain, saturation), no_catalogs(), config, Buffers.of(image.shape))
+    return chain.enter(image, mask, saturation).run(IMAGE_STAGES)
+
+
+def given_of(name: str, gain: float, saturation: float) -> ChainInput:
+    """What a chain is given of an image that is reduced already."""
+    camera, empty = load_camera("mini", REPOSITORY / "include"), np.empty((0, 0))
+    ghosts = load_exposure_config(REPOSITORY / "include").ghosts.prior
+    return ChainInput(
         subject=name, camera=camera, quadrant=camera.quadrants[0], filter_name="r", raw=empty, overscan=empty,
         bias=empty, flat=empty, static_mask=empty, smooth=None,
         facts=ReadoutFacts(gain, saturation), read_noise=0.0,
         pointing=Pointing(0.0, 0.0, 0.0), mjd=0.0, exptime_s=1.0, airmass=None, calibration_age_d=0.0,
-        ghost_model=config.ghosts.prior,
+        ghost_model=ghosts,
     )  # fmt: skip
-    chain = Chain(given, no_catalogs(), config, Buffers.of(image.shape))
-    return chain.enter(image, mask, saturation).run(IMAGE_STAGES)
 
 
 def no_catalogs() -> Catalogs:

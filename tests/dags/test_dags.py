@@ -13,6 +13,7 @@ SNAPSHOT = {
     "exposure": ["make_alerts", "process", "send_alerts"],
     "ingest": ["ingest_raw"],
     "night": [
+        "archive_alerts",
         "assess_raw",
         "build_masters",
         "check_tables",
@@ -24,6 +25,7 @@ SNAPSHOT = {
         "score_against_truth",
         "send_alerts",
         "subtract_references",
+        "update_lightcurves",
         "write_report",
     ],
     "references": ["build_references"],

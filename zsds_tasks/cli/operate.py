@@ -27,6 +27,7 @@ def run(
 ) -> None:
     """Simulate nights of raw frames; Airflow takes them from there to alerts, catalogues and reports."""
     from zsds_tasks.operations.demonstration import run_nights
+    from zsds_tasks.operations.summary import ALERT_HEADINGS
     from zsds_tasks.settings import load_settings
     from zsds_tasks.survey.nights import ObservingNight
 
@@ -45,6 +46,8 @@ def run(
         show_facts(f"Night {outcome.night}", outcome.facts)
         if outcome.quarantined:
             show_rows("Quarantined", ("file", "why"), outcome.quarantined)
+        if outcome.alerts:
+            show_rows(f"Alerts of {outcome.night}", ALERT_HEADINGS, outcome.alerts)
     console.print()
     for outcome in outcomes:
         say(f"Report: {outcome.report}")

@@ -25,11 +25,12 @@ from zsds_tasks.operations.camera import Camera
 from zsds_tasks.operations.doctor import folder_size
 from zsds_tasks.operations.installation import Installation
 from zsds_tasks.operations.stack import Stack
-from zsds_tasks.operations.summary import MEBIBYTE, alert_lines, summary_lines
+from zsds_tasks.operations.summary import MEBIBYTE, alert_lines, alerts_tonight, summary_lines
 from zsds_tasks.settings import Settings
 from zsds_tasks.simulator.configuration import load_simulator
 from zsds_tasks.simulator.score import score_raw
 from zsds_tasks.simulator.score_calibration import score_calibration
+from zsds_tasks.simulator.score_candidates import assess_candidates
 from zsds_tasks.simulator.score_science import score_science
 from zsds_tasks.steps.incoming import IncomingConfig, look
 from zsds_tasks.steps.report import night_summary
@@ -63,6 +64,8 @@ class Outcome:
         Refused files and why.
     report : str
         Where the report is.
+    alerts : list of tuple
+        Tonight's, the most trustworthy first; see `alerts_tonight`.
     """
 
     night: ObservingNight
@@ -70,6 +73,7 @@ class Outcome:
     facts: dict[str, object]
     quarantined: list[tuple[str, str]]
     report: str
+    alerts: list[tuple[str, ...]]
 
 
 def next_night(settings: Settings) -> ObservingNight:
@@ -257,6 +261,7 @@ def _outcome(
     score = score_raw(lakehouse, settings.truth_folder, night)
     masters = score_calibration(lakehouse, settings.truth_folder, night)
     science = score_science(lakehouse, settings.truth_folder, night)
+    found = assess_candidates(lakehouse, settings.truth_folder, night).measures
     met = sum(measure.ok for measure in masters)
     facts = (
         summary_lines(night_summary(lakehouse, str(night)))
@@ -265,6 +270,7 @@ def _outcome(
             "against truth": score.for_report()["sentence"],
             "masters": f"{met} of {len(masters)} measures of the calibration masters reach their targets",
             "images": f"{sum(m.ok for m in science)} of {len(science)} measures of images reach theirs",
+            "candidates": f"{sum(m.ok for m in found)} of {len(found)} measures of candidates reach theirs",
             "disk used": f"{folder_size(settings.var) / MEBIBYTE:.0f} MiB under {settings.var}",
             "time": f"{seconds:.0f} s, of which the camera took {camera.seconds:.0f} s",
             "Airflow's run": state,
@@ -276,4 +282,5 @@ def _outcome(
         facts=facts,
         quarantined=[(row["filename"], f"{row['code']}: {row['reason']}") for row in rows],
         report=lakehouse.storage.uri(report_path(str(night), PAGE)),
+        alerts=alerts_tonight(lakehouse, settings, night),
     )

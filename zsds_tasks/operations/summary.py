@@ -6,8 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from zsds_tasks.lakehouse import Lakehouse
+from zsds_tasks.settings import Settings
+from zsds_tasks.simulator.score_candidates import alert_truth, really
+from zsds_tasks.steps.report.alerts_data import alert_rows
+from zsds_tasks.survey.camera import load_camera
+from zsds_tasks.survey.nights import JD_OF_MJD_ZERO, ObservingNight, from_mjd
+from zsds_tasks.survey.survey import load_survey
 
 MEBIBYTE = 1 << 20
+MOST_ALERTS = 40
+ALERT_HEADINGS = ("name", "candid", "UT", "field", "magnitude", "drb", "rb", "seen", "truth")
 
 
 def summary_lines(summary: Mapping[str, Any]) -> dict[str, object]:
@@ -44,3 +52,28 @@ def alert_lines(lakehouse: Lakehouse, night: str) -> dict[str, object]:
         "differences": f"{usable} usable of {made}; {images - made} images wait for a reference",
         "alerts": f"{alerts} of {count('candidates', night=night)} candidates",
     }
+
+
+def alerts_tonight(lakehouse: Lakehouse, settings: Settings, night: ObservingNight) -> list[tuple[str, ...]]:
+    """Return the alerts of a night under `ALERT_HEADINGS`, and what truth says of each."""
+    rows = alert_rows(lakehouse, str(night), most=MOST_ALERTS)
+    truth = alert_truth(lakehouse, settings.truth_folder, night, [row["candid"] for row in rows])
+    survey = load_survey(load_camera(settings.camera, settings.include).survey, settings.include)
+
+    def score(value: float | None) -> str:
+        return "none" if value is None else f"{value:.2f}"
+
+    return [
+        (
+            row["objectid"],
+            str(row["candid"]),
+            f"{from_mjd(row['jd'] - JD_OF_MJD_ZERO):%H:%M:%S}",
+            f"{row['field']} {survey.filter_by_fid(row['fid']).name}",
+            f"{row['magpsf']:.2f} ± {row['sigmapsf']:.2f} {'brighter' if row['isdiffpos'] else 'fainter'}",
+            score(row["drb"]),
+            score(row["rb"]),
+            str(row["ndethist"]),
+            really(truth[row["candid"]]) if row["candid"] in truth else "not known",
+        )
+        for row in rows
+    ]

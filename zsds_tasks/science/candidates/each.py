@@ -112,8 +112,9 @@ def measure_each(
         x, y, score and sign.
     places : numpy.ndarray (T, 2), float64
         FWHM and noise of each tile, px and DN.
-    settings : numpy.ndarray (7), float64
-        Fit radius in FWHM, roam, ring from, ring to, small and big aperture radius (px), dipole reach (FWHM).
+    settings : numpy.ndarray (8), float64
+        Fit radius in FWHM, roam, ring from, ring to, small and big aperture radius (px), dipole reach (FWHM);
+        over 0 if apertures are without the local sky.
     out : numpy.ndarray (N, len(EACH_COLUMNS)), float64
     """
     n = tables.shape[3]
@@ -145,9 +146,12 @@ def measure_each(
             out[k, part] = fit[part]
         out[k, 0], out[k, 1] = x0 + dx, y0 + dy
         x, y = HALF + dx, HALF + dy
+        # Either the local sky stays subtracted, or it comes back and its error does not count.
+        local = settings[7] > 0
+        level, level_error = (0.0, fit[SKY_ERROR]) if local else (fit[SKY], 0.0)
         for part in range(2):
             at = out[k, _APERTURES + 2 * part : _APERTURES + 2 * part + 2]
-            aperture(filled, x, y, settings[4 + part], errors, fit[SKY_ERROR:], at)
+            aperture(filled, x, y, settings[4 + part], errors, level, level_error, at)
         shape_of(filled, x, y, fwhm / 2.3548200450309493, values, sums, out[k, _SHAPE : _SHAPE + 3])
         reach = settings[6] * fwhm
         opposite(score, y0, x0, sign, found[k, 2], reach, out[k, _DIPOLE : _DIPOLE + 2])

@@ -58,27 +58,37 @@ def ring_sky(stamp: Image, sigma: Image, inner: float, outer: float, work: Float
     result[SKY_ERROR] = math.sqrt(noise / n / max(used, 1))
 
 
-@njit("void(f4[:, ::1], f8, f8, f8, f4[:, ::1], f8[::1], f8[::1])", cache=True, nogil=True)
+@njit("void(f4[:, ::1], f8, f8, f8, f4[:, ::1], f8, f8, f8[::1])", cache=True, nogil=True)
 def aperture(
-    stamp: Image, x: float, y: float, radius: float, sigma: Image, sky_error: Floats, out: Floats
+    stamp: Image,
+    x: float,
+    y: float,
+    radius: float,
+    sigma: Image,
+    level: float,
+    level_error: float,
+    out: Floats,
 ) -> None:
-    """Write flux and error of a circle about (x, y) of the stamp."""
-    out[0] = circle_sum(stamp, x, y, radius)
+    """Write flux and error of a circle about (x, y); a level of each pixel and its error are added."""
     noise, area = 0.0, math.pi * radius * radius
+    out[0] = circle_sum(stamp, x, y, radius) + area * level
     n = 0
     for i in range(stamp.shape[0]):
         for j in range(stamp.shape[1]):
             if (j - x) ** 2 + (i - y) ** 2 <= radius * radius:
                 noise += float(sigma[i, j]) ** 2
                 n += 1
-    out[1] = math.sqrt(noise * area / max(n, 1) + (area * sky_error[0]) ** 2)
+    out[1] = math.sqrt(noise * area / max(n, 1) + (area * level_error) ** 2)
 
 
 @njit("void(f4[:, ::1], f8, f8, f8, f8[::1], f8[::1], f8[::1])", cache=True, nogil=True)
 def shape_of(
     stamp: Image, x: float, y: float, psf_sigma: float, weight: Floats, sums: Floats, out: Floats
 ) -> None:
-    """Write major and minor axis under the PSF's window, and the FWHM of the Gaussian that matches best.
+    """Write major and minor axis under a window as wide as the source, and the FWHM of the matching Gaussian.
+
+    The axes are those of light times window, as issued packets have them: of a Gaussian 0.71 of its own, and
+    an elongation e seems about its root.
 
     Parameters
     ----------
@@ -92,14 +102,17 @@ def shape_of(
         Scratch: (SIDE), (6).
     out : numpy.ndarray (3), float64
     """
-    windowed_centre(stamp, x, y, psf_sigma, 1.5, weight, sums)
-    xx, yy, xy = unwindowed(sums, psf_sigma)
-    out[0], out[1], _ = ellipse_axes(xx, yy, xy)
     width = psf_sigma
     for _ in range(5):
         windowed_centre(stamp, x, y, width, 1.5, weight, sums)
-        xx, yy, xy = unwindowed(sums, width)
+        xx, yy, _ = unwindowed(sums, width)
         width = min(max(math.sqrt(0.5 * (xx + yy)), 0.5 * psf_sigma), 5.0)
+    windowed_centre(stamp, x, y, width, 1.5, weight, sums)
+    light = sums[0]
+    if light > 0:
+        out[0], out[1], _ = ellipse_axes(sums[3] / light, sums[4] / light, sums[5] / light)
+    else:
+        out[0], out[1] = width, width
     out[2] = width / SIGMA_OF_FWHM
 
 

@@ -1,4 +1,8 @@
-"""The differential background: what of the sky is left between two images (reference section 6.2)."""
+"""The differential background: what of the sky is left between two images (reference section 6.2).
+
+It is first measured where both images are sky. In crowded fields there is hardly any, and what is left holds
+more starlight in the image of worse seeing; so the difference, where the PSFs agree, is looked at again.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ from zsds_tasks.pixels.zogy import Frame
 Image = NDArray[np.float32]
 Mask = NDArray[np.uint16]
 Floats = NDArray[np.float64]
+PARTS, LEAST_PIXELS = 4, 16
 
 
 class LevelConfig(Declaration):
@@ -33,6 +38,13 @@ class LevelConfig(Declaration):
         2, description="every how manieth pixel and row counts"
     )
     least_share: Annotated[float, Field(gt=0, le=1)] = Field(0.05, description="of a cell that must be sky")
+    target_sigma: Annotated[float, Field(gt=0)] = Field(
+        0.1, description="median of the difference in each of 4 x 4 parts, in its noise, at most"
+    )
+    rounds: Annotated[int, Field(ge=0, le=3)] = Field(
+        1,
+        description="subtractions again, at most, with what is left of the level where it misses the target",
+    )
 
 
 def match_background(new: Frame, ref: Frame, mask: Mask, bits: int, config: LevelConfig) -> Mesh:
@@ -69,6 +81,47 @@ def match_background(new: Frame, ref: Frame, mask: Mask, bits: int, config: Leve
         return Mesh.constant(0.0, shape, config.cell_px)
     values = ndimage.median_filter(fill_gaps(out), config.filter_cells, mode="nearest")
     return Mesh(np.ascontiguousarray(values, np.float32), config.cell_px, shape)
+
+
+def level_left(difference: Image, noise: float, config: LevelConfig) -> Mesh | None:
+    """Measure the level left on a difference.
+
+    Parameters
+    ----------
+    difference : numpy.ndarray (ny, nx), float32
+        DN, NaN where unusable.
+    noise : float
+        Of one of its pixels in blank sky, DN.
+    config : LevelConfig
+
+    Returns
+    -------
+    Mesh or None
+        DN of the difference; None where its medians reach the target, or nothing is usable.
+    """
+    shape = (difference.shape[0], difference.shape[1])
+    sample = difference[:: config.step_px, :: config.step_px]
+    parts = [
+        _median(part) for band in np.array_split(sample, PARTS) for part in np.array_split(band, PARTS, 1)
+    ]
+    known = np.abs([value for value in parts if np.isfinite(value)])
+    if not known.size or known.max() <= config.target_sigma * noise:
+        return None
+    cell, limit = config.cell_px, np.float32(config.clip_sigma * noise)
+    out = np.full(mesh_shape(shape, cell), np.nan, np.float32)
+    for i, j in np.ndindex(*out.shape):
+        box = (slice(k * cell, (k + 1) * cell, config.step_px) for k in (i, j))
+        values = difference[tuple(box)].ravel()
+        values = values[np.isfinite(values)]
+        if values.size >= LEAST_PIXELS:
+            out[i, j] = _clipped_mean(values, limit)
+    values = ndimage.median_filter(fill_gaps(out), config.filter_cells, mode="nearest")
+    return Mesh(np.ascontiguousarray(values, np.float32), cell, shape)
+
+
+def _median(part: Image) -> float:
+    usable = part[np.isfinite(part)]
+    return float(np.median(usable)) if usable.size else np.nan
 
 
 @njit("f4(f4[::1], f4)", cache=True, nogil=True)

@@ -17,7 +17,7 @@ from zsds_tasks.pixels.zogy import Frame
 from zsds_tasks.pixels.zogy_psf import Psf
 from zsds_tasks.products.masks import UNUSABLE, MaskBit
 from zsds_tasks.science.difference.align import AlignConfig, Alignment, StarList, align
-from zsds_tasks.science.difference.background import LevelConfig, match_background
+from zsds_tasks.science.difference.background import LevelConfig, level_left, match_background
 from zsds_tasks.science.difference.engines import EngineConfig, engine_of
 
 Image = NDArray[np.float32]
@@ -170,6 +170,12 @@ def subtract(
     errors = (alignment.sigma_x, alignment.sigma_y)
     engine = engine_of(config.engine)
     found = engine(replace(new, level=level), ref, mask, config.bits, errors, buffers)
+    for _ in range(config.level.rounds):
+        left = level_left(found.difference, float(np.median(found.noise)), config.level)
+        if left is None:
+            break
+        level = replace(level, values=level.values + left.values / np.float32(new.scale[0]))
+        found = engine(replace(new, level=level), ref, mask, config.bits, errors, buffers)
     zero_point = science.zero_point if config.units == "science" else reference.zero_point
     return DifferenceImage(
         found, mask, zero_point, alignment, level, overlap, config.engine.name, config.units

@@ -1,0 +1,237 @@
+"""Candidates of full-size quadrants against planted changes, labelled as the night's score labels them.
+
+    python tests/benchmarks/bench_alert_truth.py [sky:seeing:seed ...]       default: FIELDS x SEEDS
+
+Raw frames through our chain, a reference of four, a science image with 1,200 point sources planted or taken
+away at S/N 3 to 100, a third of them on galaxies; everything else in the frames (cosmic rays, ghosts,
+saturated stars, variables) is the simulator's, without asteroids and satellites. Completeness by expected S/N
+(planted flux over the difference's noise) and by magnitude, the 50 % points, flux bias, pulls, places, and
+what candidates over 5 sigma are that nothing gave, by kind, before and after the triggering criteria.
+"""
+# ruff: noqa: T201 - a benchmark prints its table
+
+from __future__ import annotations
+
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+from bench_difference_sky import EPOCHS, calibrated, on_grid, stacked, star_list
+
+from zsds_tasks.science.alerts.select import TriggerConfig, select_alerts
+from zsds_tasks.science.candidates.detect import DetectConfig, detect
+from zsds_tasks.science.candidates.measure import MeasureConfig, measure
+from zsds_tasks.science.difference.assess import AssessConfig, limiting_magnitude
+from zsds_tasks.science.difference.subtract import DifferenceConfig, Side, subtract
+from zsds_tasks.settings import load_settings
+from zsds_tasks.simulator import score_statistics as stat
+from zsds_tasks.simulator.candidate_changes import Changes, ReferenceSky, changes_of, flux_of
+from zsds_tasks.simulator.candidate_reader import WIDENING, ImageTruth, natural_flux
+from zsds_tasks.simulator.candidate_truth import LabelConfig
+from zsds_tasks.simulator.score_candidate_samples import DifferenceFacts, DifferenceSamples
+from zsds_tasks.simulator.score_candidate_verdict import curves_of, half_point, measures_of
+from zsds_tasks.simulator.score_matching import PEAK_OF_FLUX, columns_of, rows_of
+from zsds_tasks.simulator.truth.artefacts import defect_table
+from zsds_tasks.steps.exposure.configuration import load_exposure_config
+
+FIELDS = ("sparse:1.3", "ordinary:1.6", "rich:1.3", "crowded:1.6")
+SEEDS = (941, 942, 943)
+PLANTED = 1200
+RANGE = (3.0, 100.0)
+FIRST_ID = 10**15
+DEPTHS = np.array([-3.0, -2.0, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0])
+
+
+def rows_true(exposed):
+    """The truth of one exposure as the labels read it."""
+    rows = columns_of(exposed.detections.drop_columns(["kind"]))
+    rows["kind"] = exposed.detections["kind"].to_numpy(zero_copy_only=False).astype(str)
+    return rows | {"natural": natural_flux(rows)}
+
+
+def planted_in(science, truth, scale, seed):
+    """Put stars into the calibrated image, or take them out; return them as changes."""
+    rng = np.random.default_rng(seed)
+    ny, nx = science.shape
+    x, y = rng.uniform(20, nx - 21, PLANTED), rng.uniform(20, ny - 21, PLANTED)
+    hosts = np.flatnonzero((truth["kind"] == "galaxy") & (truth["mag"] < 20.5))
+    hosts = hosts[(np.abs(truth["x"][hosts] - nx / 2) < nx / 2 - 40)]
+    hosts = hosts[(np.abs(truth["y"][hosts] - ny / 2) < ny / 2 - 40)]
+    hosts = rng.permutation(hosts)[: PLANTED // 3]
+    n = len(hosts)
+    x[:n] = truth["x"][hosts] - 1 + rng.normal(0, 1.5, n)
+    y[:n] = truth["y"][hosts] - 1 + rng.normal(0, 1.5, n)
+    gain, zero_point = science.given.facts.gain, science.zero_point.magzp
+    noise = float(np.median(science.background.noise.values)) * np.sqrt(science.psf.n_eff(nx / 2, ny / 2))
+    flux = noise * np.exp(rng.uniform(*np.log(RANGE), PLANTED)) * rng.choice([1.0, 1.0, -1.0], PLANTED)
+    for px, py, f in zip(x, y, flux, strict=True):
+        i, j = round(py), round(px)
+        light = f * science.psf.stamp(px, py, 25, (px - j, py - i)).astype(float)
+        # Light that is taken away takes no noise with it.
+        light += rng.normal(0, 1, light.shape) * np.sqrt(np.maximum(light, 0) / gain)
+        part = science.image[max(i - 12, 0) : i + 13, max(j - 12, 0) : j + 13]
+        part += light[: part.shape[0], : part.shape[1]].astype(np.float32)
+    ra, dec = science.solution.wcs.pixel_to_sky(x + 1, y + 1)
+    signed = flux * flux_of(zero_point)
+    on_galaxy = np.arange(PLANTED) < n
+    return Changes.of(
+        {
+            "object_id": FIRST_ID + np.arange(PLANTED),
+            "kind": np.full(PLANTED, "transient"),
+            "ra": ra,
+            "dec": dec,
+            "x": x + 1,
+            "y": y + 1,
+            "flux": signed,
+        }
+    ), on_galaxy
+
+
+def truth_of(made, planted):
+    """All that is true of the last exposure against the others."""
+    exposed, science = made[-1]
+    rows, epochs = rows_true(exposed), [rows_true(e) for e, _ in made[:-1]]
+    names = ("object_id", "kind", "ra", "dec", "mag", "natural")
+    reference = ReferenceSky.of_epochs(
+        {name: np.concatenate([epoch[name] for epoch in epochs]) for name in names}, len(epochs)
+    )
+    exposure = {
+        name: getattr(exposed.exposure, name) for name in ("exptime_s", "rotation_deg", "seeing_fwhm_arcsec")
+    }
+    fwhm = exposure["seeing_fwhm_arcsec"] * WIDENING / science.pixel_scale_arcsec
+    peak = PEAK_OF_FLUX * rows["flux_dn"] / fwhm**2
+    # What was planted shines too, or is missing: its own photons are in `Changes.light`.
+    extra = planted.take(planted.flux > 0)
+    sources = {
+        "object_id": np.concatenate([rows["object_id"], extra.object_id]),
+        "kind": np.concatenate([rows["kind"], extra.kind]),
+        "flux": np.concatenate([flux_of(rows["mag"]), extra.flux]),
+        "saturated": np.concatenate(
+            [peak > exposed.quadrant.detector.saturation, np.zeros(len(extra), bool)]
+        ),
+    }
+    sources |= {n: np.concatenate([rows[n], getattr(extra, n)]) for n in ("ra", "dec", "x", "y")}
+    config = exposed.stage.world.config.instrument.detector
+    defects = columns_of(defect_table(exposed.instrument.camera, config, exposed.stage.world.seed))
+    defects = rows_of(defects, defects["rcid"] == exposed.quadrant.rcid)
+    changes = Changes.concatenate([changes_of(rows, reference, exposure), planted])
+    passing = {"ra": reference.passing_ra, "dec": reference.passing_dec, "flux": reference.passing_flux}
+    return ImageTruth(changes, sources, columns_of(exposed.artefacts), defects, passing, exposure)
+
+
+def candidates_of(difference, science, limit):
+    """Candidates over 5 sigma with what the score reads of them."""
+    peaks = detect(difference.subtraction.score, DetectConfig()).brighter_than(5.0)
+    arguments = (difference.zero_point, limit, MeasureConfig())
+    found = measure(difference.subtraction, difference.mask, peaks, *arguments)
+    names = ("xpos", "ypos", "magpsf", "sigmapsf", "nbad", "fwhm", "elong", "magdiff", "scorr", "snr", "flux",
+             "sigflux", "mindtoedge", "isdiffpos")  # fmt: skip
+    rows = {name: np.asarray(found[name]) for name in names}
+    rows["ra"], rows["dec"] = science.solution.wcs.pixel_to_sky(rows["xpos"], rows["ypos"])
+    scale = science.pixel_scale_arcsec
+    rows["sigpos"] = np.hypot(np.asarray(found["sigx"]), np.asarray(found["sigy"])) / np.sqrt(2) * scale
+    rows["candid"] = np.arange(len(rows["ra"]))
+    rows["passed"] = np.ones(len(rows["ra"]), bool)
+    table = {
+        name: pa.array(rows[name]) for name in ("magpsf", "sigmapsf", "nbad", "fwhm", "elong", "magdiff")
+    }
+    table["rb"] = pa.nulls(len(rows["ra"]), pa.float32())
+    rows["reason"] = np.array(select_alerts(pa.table(table), TriggerConfig()).reasons, dtype=str)
+    return rows
+
+
+def run(field, seed):
+    """Return samples of one field and seed, and which changes lie on galaxies."""
+    sky, seeing = field.split(":")
+    config = load_exposure_config(load_settings().include)
+    made = [calibrated(sky, float(seeing), seed, k, config) for k in range(EPOCHS + 1)]
+    exposed, science = made[-1]
+    reference = stacked([chain for _, chain in made[:-1]])
+    planted, on_galaxy = planted_in(science, rows_true(exposed), science.pixel_scale_arcsec, seed)
+    known = truth_of(made, planted)
+    template, _ = on_grid(reference, science, config)
+    zero_point = science.zero_point.magzp
+    stars = star_list(science.points, science.mask, zero_point)
+    facts = science.given.facts
+    new = Side(
+        science.image, science.background.noise, facts.gain, science.psf, zero_point, stars, science.mask
+    )
+    difference = subtract(new, template, DifferenceConfig(), subject=field)
+    limit = limiting_magnitude(difference.subtraction, difference.zero_point, AssessConfig())
+    facts = DifferenceFacts(
+        expid=0, rcid=exposed.quadrant.rcid, diffmaglim=limit, magzp=difference.zero_point, colour_mag=0.0,
+        fwhm_arcsec=science.psf.fwhm * science.pixel_scale_arcsec, gain=facts.gain, shape=science.shape,
+    )  # fmt: skip
+    samples = DifferenceSamples()
+    samples.add(candidates_of(difference, science, limit), known, facts, LabelConfig())
+    is_usable = np.isfinite(difference.subtraction.score)
+    changes = samples.changes[0]
+    row, column = (
+        np.clip(np.rint(np.nan_to_num(place)) - 1, 0, n - 1).astype(int)
+        for place, n in zip((known.changes.y, known.changes.x), science.shape, strict=True)
+    )
+    mine = np.arange(len(known.changes)) >= len(known.changes) - PLANTED
+    changes["judged"] &= mine & is_usable[row, column]
+    changes["hosted"] = np.concatenate([np.zeros(len(mine) - PLANTED, bool), on_galaxy])
+    return samples
+
+
+def half_depth(changes):
+    """The magnitude from the limit at which half are found, by interpolation."""
+    middle = (DEPTHS[1:] + DEPTHS[:-1]) / 2
+    share = [changes["found"][(changes["depth"] >= a) & (changes["depth"] < b)].mean()
+             for a, b in pairwise(DEPTHS)]  # fmt: skip
+    return stat.crossing(middle, np.array(share), 0.5)
+
+
+def report(field, seed, samples):
+    """Print the rows of one field and seed."""
+    changes = samples.all_changes() | {"hosted": samples.changes[0]["hosted"]}
+    curves, numbers = curves_of(samples, ""), measures_of(samples, (1, 1), "", {})
+    print(f"\n## {field}, seed {seed}")
+    found = {m.measure: (m.value, m.ok) for m in numbers}
+    print("; ".join(f"{name} {value:.4g}{'' if ok else ' (missed)'}" for name, (value, ok) in found.items()))
+    some = rows_of(changes, changes["judged"])
+    bright = some["found"] & (some["snr"] > 20)
+    place = np.concatenate([some["east"][bright], some["north"][bright]])
+    print(f"judged {len(some['snr'])}; half of them at {half_depth(some):+.2f} mag from the limit; places of "
+          f"S/N over 20: {stat.about_zero(place):.0f} mas per axis")  # fmt: skip
+    for name, part in (("blank sky", ~some["hosted"]), ("on galaxies", some["hosted"])):
+        here = rows_of(some, part)
+        sure = here["found"][here["snr"] > 6]
+        ratio = here["flux"] / here["true"]
+        steady = here["found"] & (here["snr"] > 20)
+        bias = 1085.7 * np.log(np.median(ratio[steady])) if steady.any() else np.nan
+        error = 1085.7 * 1.25 * stat.width(ratio[steady]) / np.sqrt(max(steady.sum(), 1))
+        print(f"  {name}: {sure.sum()} of {len(sure)} over 6 sigma, half at S/N {half_point(here)[0]:.2f}, "
+              f"bias {bias:+.1f} +- {error:.1f} mmag")  # fmt: skip
+    for name in ("completeness", "depth"):
+        keys = curves[name]["snr" if name == "completeness" else "mag"]
+        print(f"  {name}: " + ", ".join(
+            f"{k:g}: {f:.2f} of {n}" for k, f, n in
+            zip(keys, curves[name]["found"], curves[name]["of"], strict=True) if f is not None))  # fmt: skip
+    every = samples.all_candidates()
+    bogus = ~every["is_real"]
+    triggers = every["reason"] == ""
+    kinds, counts = np.unique(every["kind"][bogus], return_counts=True)
+    words = ", ".join(f"{k} {n} ({(bogus & triggers & (every['kind'] == k)).sum()})"
+                      for k, n in sorted(zip(kinds, counts, strict=True), key=lambda x: -x[1]))  # fmt: skip
+    print(f"  not real {bogus.sum()} (after the triggering criteria {(bogus & triggers).sum()}): {words}")
+    real = every["is_real"]
+    lost, many = np.unique(every["reason"][real & ~triggers], return_counts=True)
+    words = ", ".join(f"{r} {n}" for r, n in zip(lost, many, strict=True))
+    print(f"  real {real.sum()}, of which the triggering criteria refuse {(real & ~triggers).sum()}: {words}",
+          flush=True)  # fmt: skip
+
+
+def main():
+    """Measure the fields named, or all."""
+    words = sys.argv[1:] or [f"{field}:{seed}" for seed in SEEDS for field in FIELDS]
+    for word in words:
+        field, seed = word.rsplit(":", 1)
+        report(field, int(seed), run(field, int(seed)))
+
+
+if __name__ == "__main__":
+    main()

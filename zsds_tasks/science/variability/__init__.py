@@ -1,0 +1,1 @@
+"""Variability of light curves: statistics, periods, and which objects vary."""

@@ -1,0 +1,169 @@
+"""Bring the light curves of all units up to date."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from zsds_tasks.lakehouse import Lakehouse, open_lakehouse
+from zsds_tasks.parallel import map_ordered
+from zsds_tasks.settings import Settings
+from zsds_tasks.steps.archiving import Progress
+from zsds_tasks.steps.lightcurves.configuration import LightCurvesConfig, load_lightcurves_config
+from zsds_tasks.steps.lightcurves.gather import gather_unit
+from zsds_tasks.steps.lightcurves.rows import TABLES, tables_of
+from zsds_tasks.steps.lightcurves.unit import make_curves
+from zsds_tasks.steps.lightcurves.work import UNITS, UnitWork, unit_work
+from zsds_tasks.steps.outcomes import reason_of, shortened
+
+
+@dataclasses.dataclass(frozen=True)
+class UnitOutcome:
+    """What came of a unit.
+
+    Parameters
+    ----------
+    work : UnitWork
+    tables : dict of pyarrow.Table or None
+        Rows by table; None if it failed.
+    reason : str
+        Of the failure.
+    """
+
+    work: UnitWork
+    tables: dict[str, pa.Table] | None
+    reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class LightCurveSummary:
+    """What came of making light curves.
+
+    Parameters
+    ----------
+    units, stars, epochs : int
+        Worked on now.
+    failed : tuple of str
+        Units that stay as they were, each with its reason; they stay due.
+    seconds : float
+    reason : str
+        Why nothing was to be done; empty if something was.
+    """
+
+    units: int
+    stars: int
+    epochs: int
+    failed: tuple[str, ...]
+    seconds: float
+    reason: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for logs and the scheduler."""
+        return dataclasses.asdict(self) | {"failed": shortened(self.failed)}
+
+
+def update_lightcurves(
+    lakehouse: Lakehouse,
+    settings: Settings,
+    *,
+    fields: Sequence[int] | None = None,
+    progress: Progress | None = None,
+    config: LightCurvesConfig | None = None,
+) -> LightCurveSummary:
+    """Make the light curves of every unit whose images or reference have changed.
+
+    Units are committed some at a time, one commit per table; matched_units last: killed in between, they are
+    due again, and give the same rows.
+
+    Parameters
+    ----------
+    lakehouse : Lakehouse
+    settings : Settings
+    fields : sequence of int, optional
+        Only these.
+    progress : callable, optional
+        Called with what was done, how many, of how many.
+    config : LightCurvesConfig, optional
+        By default that of ``include/config/lightcurves.yaml``.
+
+    Raises
+    ------
+    TransientError, ConfigurationError
+        If the world is in the way or a declaration is wrong; what was committed before stays.
+    """
+    config = config or load_lightcurves_config(settings.include)
+    began = time.perf_counter()
+    work = unit_work(lakehouse, config, fields=fields)
+    units = stars = epochs = 0
+    failed: list[str] = []
+    for batch in _batches(work, settings, config):
+        done = [outcome.tables for outcome in batch if outcome.tables is not None]
+        failed += [outcome.reason for outcome in batch if outcome.tables is None]
+        for name in TABLES if done else ():
+            _replace(lakehouse, name, batch)
+        units += len(done)
+        stars += sum(tables["seeds"].num_rows for tables in done)
+        epochs += sum(tables["epochs"].num_rows for tables in done)
+        if progress:
+            progress("units", units + len(failed), len(work))
+    return LightCurveSummary(
+        units=units,
+        stars=stars,
+        epochs=epochs,
+        failed=tuple(failed),
+        seconds=time.perf_counter() - began,
+        reason="" if work else "the light curves of every unit are up to date",
+    )
+
+
+def make_unit(work: UnitWork, settings: Settings, config: LightCurvesConfig) -> UnitOutcome:
+    """Make the light curves of one unit; a parallel worker does so."""
+    try:
+        data = gather_unit(open_lakehouse(settings), settings, work, config)
+        return UnitOutcome(work, tables_of(make_curves(data, config)))
+    except Exception as error:  # noqa: BLE001 - one unit must not stop the others; it stays due
+        return UnitOutcome(work, None, reason_of(error, f"field, filter, channel {work.key}"))
+
+
+def _replace(lakehouse: Lakehouse, name: str, batch: Sequence[UnitOutcome]) -> None:
+    """Replace the rows of the batch's units in a table, in one commit for each field and filter."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for outcome in batch:
+        if outcome.tables is not None:
+            field, fid, rcid = outcome.work.key
+            groups.setdefault((field, fid), []).append(rcid)
+    names = ("fieldid", "filterid") if name == "lightcurves" else ("field", "fid")
+    for (field, fid), rcids in groups.items():
+        where = {names[0]: field, names[1]: fid, "rcid": rcids}
+        rows = [
+            outcome.tables[name]
+            for outcome in batch
+            if outcome.tables is not None and outcome.work.key[:2] == (field, fid)
+        ]
+        lakehouse.table(name).replace(pa.concat_tables(rows), where)
+
+
+def _batches(
+    work: Sequence[UnitWork], settings: Settings, config: LightCurvesConfig
+) -> Iterator[list[UnitOutcome]]:
+    """Yield outcomes some at a time; units of one field and filter stay together."""
+    outcomes = map_ordered(partial(make_unit, settings=settings, config=config), work, settings=settings)
+    batch: list[UnitOutcome] = []
+    rows = 0
+    for outcome in outcomes:
+        same = bool(batch) and batch[-1].work.key[:2] == outcome.work.key[:2]
+        if batch and rows >= config.rows_at_once and not same:
+            yield batch
+            batch, rows = [], 0
+        batch.append(outcome)
+        rows += outcome.tables["epochs"].num_rows if outcome.tables is not None else 0
+    if batch:
+        yield batch
+
+
+__all__ = ["UNITS", "LightCurveSummary", "UnitOutcome", "make_unit", "update_lightcurves"]

@@ -1,0 +1,121 @@
+"""What is simulated to train on, and how models are trained: ``include/config/training.yaml``."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from zsds_tasks.declarations import Declaration, read_declaration
+
+STAGE = "training"
+Share = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Split = Literal["train", "validation", "test"]
+
+
+class Sky(Declaration):
+    """One small observatory that looks at one field in two nights."""
+
+    seed: Annotated[int, Field(ge=0)] = Field(..., description="of the world; belongs to one split only")
+    field: Count = Field(..., description="of the camera's grid: sparse, rich, crowded, on the ecliptic")
+    seeing_arcsec: Positive = Field(1.5, description="median seeing of both nights before pixels")
+    split: Split = Field(..., description="rows of a seed are never in two of them")
+    is_natural: bool = Field(
+        default=False, description="as dense in artefacts and changes as any simulated night: to count with"
+    )
+
+    @property
+    def name(self) -> str:
+        """Name of its file."""
+        return f"{self.split}-{self.seed}-{self.field}" + ("-natural" if self.is_natural else "")
+
+
+class SetsConfig(Declaration):
+    """Labelled candidates: which skies, how many images, and what is denser than in other simulations."""
+
+    camera: str = Field("mini", description="a file of include/config/cameras")
+    filtername: str = Field("r", description="of all images")
+    nights: tuple[str, str] = Field(("20250918", "20251012"), description="of the reference, of the images")
+    epochs: Count = Field(5, description="of a reference")
+    images: Count = Field(5, description="of the later night")
+    pass_interval_s: Positive = Field(1500.0, description="between images")
+    threshold_sigma: Positive = Field(4.5, description="least S_corr; lower than an alert's for more noise")
+    forgiving: tuple[dict[str, Any], ...] = Field(
+        ({}, {"engine": {"zogy": {"psf_error": 0.0}}, "align": {"sigma_floor_px": 0.01}}),
+        description="configurations of the difference, one pass each: with less noise allowed for "
+        "registration and PSFs, more residuals of stars become candidates. Tests use the first only.",
+    )
+    unmasked_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.3, description="of the bad pixels that the static mask misses"
+    )
+    boosts: dict[str, Any] = Field(
+        default_factory=dict, description="changes of simulator.yaml for skies that are not natural"
+    )
+    skies: tuple[Sky, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> SetsConfig:
+        split_of: dict[int, str] = {}
+        for sky in self.skies:
+            if split_of.setdefault(sky.seed, sky.split) != sky.split:
+                raise ValueError(f"seed {sky.seed} is both in {split_of[sky.seed]} and {sky.split}")
+        return self
+
+    def digest(self, sky: Sky) -> str:
+        """Return what a cached set of this sky was made from, as one word."""
+        words = self.model_dump_json(exclude={"skies"}) + sky.model_dump_json()
+        return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+
+class TreesConfig(Declaration):
+    """Gradient-boosted trees over the features of candidates."""
+
+    trees: Count = 500
+    leaves: Count = 15
+    learning_rate: Positive = 0.04
+    least_rows: Count = Field(40, description="of a leaf")
+    feature_share: Share = Field(0.6, description="of the features that each tree sees")
+    row_share: Share = Field(0.8, description="of the rows that each tree sees")
+    patience: Count = Field(40, description="trees without gain on the validation seeds before it stops")
+    forgotten_share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.05, description="of the values made unknown in training: other surveys lack some features"
+    )
+    seed: int = 1
+
+
+class NetworkConfig(Declaration):
+    """A small convolutional network over triplets of stamps."""
+
+    filters: tuple[Count, Count, Count, Count] = (16, 24, 32, 32)
+    hidden: Count = 64
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    learning_rate: Positive = 1.5e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-3
+    batch: Count = 64
+    epochs: Count = Field(14, description="at most")
+    rows_per_epoch: Count = Field(9000, description="drawn anew each time, kinds balanced")
+    patience: Count = Field(4, description="epochs without gain on the validation seeds before it stops")
+    shift_px: Annotated[int, Field(ge=0)] = Field(1, description="stamps are moved by up to so much")
+    noise: Annotated[float, Field(ge=0)] = Field(0.5, description="added, at most, in units of a stamp's own")
+    blur_share: Annotated[float, Field(ge=0, le=1)] = Field(0.3, description="of the triplets made wider")
+    hole_share: Annotated[float, Field(ge=0, le=1)] = Field(0.1, description="of them given edges and holes")
+    seed: int = 1
+
+
+class TrainingConfig(Declaration):
+    """Everything about training."""
+
+    sets: SetsConfig = SetsConfig()
+    trees: TreesConfig = TreesConfig()
+    network: NetworkConfig = NetworkConfig()
+    false_positive_rate: Share = Field(0.01, description="at which recall is quoted")
+    least_scorr: Positive = Field(5.0, description="of candidates that count in evaluation: those of alerts")
+
+
+def load_training_config(include: Path) -> TrainingConfig:
+    """Read ``<include>/config/training.yaml``."""
+    return read_declaration(include / "config" / f"{STAGE}.yaml", TrainingConfig)
