@@ -151,7 +151,8 @@ def bench_found(stars, images):
     stay = np.zeros(len(before), bool)
     rebuilt, _ = timed(lambda: found(before.join(few), CONFIG))
     seconds, (_, again, touched) = timed(lambda: refound(before, known, stay, few, CONFIG))
-    note = f"{len(few)} arrive, {touched.sum():,} looked at: {1e3 * seconds:.0f} ms; rebuild {1e3 * rebuilt:.0f} ms"
+    note = f"{len(few)} arrive, {touched.sum():,} looked at: {1e3 * seconds:.0f} ms"
+    note += f"; rebuild {1e3 * rebuilt:.0f} ms"
     tell("**refound**, the same rows", len(before), seconds, note)
     assert len(again.founder) == len(before) + len(few)
     assert len(founding.founders) >= stars

@@ -84,15 +84,21 @@ def test_the_night_publishes_only_after_its_checks_and_always_reports(parsed):
     assert tasks["ingest_remaining"]["downstream"] == ["assess_raw"]
     assert tasks["assess_raw"]["downstream"] == ["build_masters"]
     assert tasks["build_masters"]["downstream"] == ["process_exposures"]
-    assert sorted(tasks["process_exposures"]["downstream"]) == ["refine_calibration", "subtract_references"]
+    assert sorted(tasks["process_exposures"]["downstream"]) == [
+        "refine_calibration",
+        "subtract_references",
+        "update_lightcurves",
+    ]
     assert tasks["refine_calibration"]["downstream"] == ["check_tables", "score_against_truth"]
     assert tasks["subtract_references"]["downstream"] == ["make_alerts"]
     assert sorted(tasks["make_alerts"]["downstream"]) == [
+        "archive_alerts",
         "check_tables",
         "score_against_truth",
         "send_alerts",
     ]
-    assert tasks["send_alerts"]["downstream"] == []
+    assert tasks["send_alerts"]["downstream"] == tasks["archive_alerts"]["downstream"] == []
+    assert tasks["update_lightcurves"]["downstream"] == ["check_tables"]
     assert "publish_catalogs" in tasks["check_tables"]["downstream"]
     assert "write_report" in tasks["check_tables"]["downstream"]
     assert tasks["write_report"]["trigger_rule"] == "all_done"

@@ -12,7 +12,7 @@ from zsds_tasks.science.variability.bands import join_bands
 from zsds_tasks.science.variability.curves import LightCurves
 from zsds_tasks.science.variability.dips import BINS, LEAST, WIDTHS, scan
 from zsds_tasks.science.variability.period_config import PeriodConfig
-from zsds_tasks.science.variability.periods import find_periods
+from zsds_tasks.science.variability.periods import find_periods, is_suspect
 from zsds_tasks.science.variability.shapes import fit_shape
 from zsds_tasks.science.variability.spectrum import harmonic_gains
 
@@ -138,3 +138,22 @@ def test_real_rr_lyrae_of_stripe_82(real_data):
     config = PeriodConfig(shortest_days=0.2, shortest_eclipsing_days=0.4)
     found = find_periods(sample.curves, sample.bands, config)
     assert (np.abs(found.period / sample.period - 1) < 1e-3).mean() >= 0.8
+
+
+@pytest.mark.parametrize(("ratio", "factor"), [(1.0, 2.0), (0.72, 1.0)])
+def test_a_sine_wave_alike_in_all_bands_is_half_a_binary(ratio, factor):
+    sample = variables(57, 1, epochs=(200, 200))
+    c = sample.curves
+    change = 0.3 * np.sin(2 * np.pi * c.mjd / 0.1781) * np.where(sample.bands == 1, 1.0, ratio)
+    noise = 0.02 * np.random.default_rng(3).normal(size=len(c.mjd))
+    star = dataclasses.replace(c, mag=17 + change + noise, magerr=np.full(len(c.mjd), 0.02))
+    found = find_periods(star, sample.bands)
+    assert found.period[0] == pytest.approx(factor * 0.1781, rel=1e-5)
+
+
+def test_rhythms_of_the_ground_are_suspect():
+    config = PeriodConfig()
+    for period in (1.0, 0.5, 0.99727, 29.53, 14.765, 800.0):
+        assert is_suspect(1.0 / period, 500.0, config), period
+    for period in (0.51, 0.97, 1.03, 13.0, 200.0):
+        assert not is_suspect(1.0 / period, 500.0, config), period

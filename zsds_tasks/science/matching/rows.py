@@ -189,8 +189,8 @@ class Matches:
 
 
 def _set(owner: object, name: str, kind: type) -> None:
-    """Give a field its type, contiguous: the same numbers then give the same bits, whatever their origin."""
-    values: NDArray[Any] = np.ascontiguousarray(getattr(owner, name), dtype=kind)
+    """Give a field its type; contiguous and writeable, for a kernel is compiled for each kind of array."""
+    values: NDArray[Any] = np.require(getattr(owner, name), dtype=kind, requirements=("C", "W"))
     first = next(iter(owner.__dataclass_fields__))  # type: ignore[attr-defined]
     if values.ndim != 1 or len(values) != len(getattr(owner, first)):
         raise UnusableInputError(f"{name} is not as long as {first}", subject=type(owner).__name__.lower())

@@ -101,8 +101,10 @@ def _add_up(
 ) -> tuple[int, float]:
     """Write the normal equations of one image; return how many stars count, and the sum of their shares."""
     b = np.empty(TERMS)
-    normal[:] = 0.0
-    right[:] = 0.0
+    for m in range(TERMS):
+        right[m] = 0.0
+        for n in range(TERMS):
+            normal[m, n] = 0.0
     count, share = 0, 0.0
     for e in range(len(star)):
         i = star[e]
@@ -145,7 +147,8 @@ def _choose_degree(
         cost = (k - SIZES[chosen]) * np.log(float(count)) + evidence
         if more - gain > cost and rms > least_rms**2:
             chosen, gain = degree, more
-            best[:k] = solution[:k]
+            for m in range(k):
+                best[m] = solution[m]
     return chosen
 
 
@@ -180,6 +183,14 @@ def _tell_stars(
             w = t * t / total
             top[i] += w * y
             bottom[i] += w
+
+
+@njit("void(f8[::1], f8[::1], f8[::1])", cache=True, nogil=True)
+def _average(top: Floats, bottom: Floats, star_mag: Floats) -> None:
+    """Write the means of stars; those that nothing told of keep theirs."""
+    for i in range(len(star_mag)):
+        if bottom[i] > 0.0:
+            star_mag[i] = top[i] / bottom[i]
 
 
 @njit(
@@ -253,17 +264,15 @@ def sweep(
         elif solve_leading(normal, right, k, lower, best) < 0.0:
             continue
         moved = max(moved, abs(best[0] - c[0]))
-        c[:] = 0.0
-        c[:k] = best[:k]
+        for m in range(TERMS):
+            c[m] = best[m] if m < k else 0.0
         errors[j] = 1.0 / np.sqrt(normal[0, 0])
         if telling[j]:
             _tell_stars(
                 star[first:last], mag[first:last], variance[first:last], u[first:last], v[first:last],
                 star_mag, star_variance, inflation[j], limit, int(order[j]), c, top, bottom,
             )  # fmt: skip
-    for i in range(len(star_mag)):
-        if bottom[i] > 0.0:
-            star_mag[i] = top[i] / bottom[i]
+    _average(top, bottom, star_mag)
     return moved
 
 

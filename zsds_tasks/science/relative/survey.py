@@ -66,7 +66,8 @@ class SurveyImages:
         Needed with `night`.
     zone : int64
         From 0; field, or field and quadrant: images that share the errors of the catalogue they are
-        calibrated by. Without it the errors of images count as independent, and would overrule weak ties between fields.
+        calibrated by. Without it the errors of images count as independent, and would overrule weak ties
+        between fields.
     sigma : float64, mag
         Error of the image's own calibration, instead of `SurveyConfig.image_sigma_mag`; inf: unknown.
     """

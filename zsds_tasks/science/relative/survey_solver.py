@@ -231,8 +231,10 @@ def judge_stars(
             bottom += out[e]
         means[i] = top / bottom if bottom > 0.0 else middle
         if last - first > 1:
-            squares = np.minimum(formal[first:last] * (value[first:last] - means[i]) ** 2, limit)
-            chi[i] = np.sqrt(np.sum(squares) / (last - first - 1))
-            if chi[i] > settings[1]:
-                out[first:last] = 0.0
+            squares = 0.0
+            for e in range(first, last):
+                squares += min(formal[e] * (value[e] - means[i]) ** 2, limit)
+            chi[i] = np.sqrt(squares / (last - first - 1))
+            for e in range(first, last if chi[i] > settings[1] else first):
+                out[e] = 0.0
     return means, chi, out

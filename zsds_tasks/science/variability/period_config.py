@@ -38,16 +38,18 @@ class PeriodConfig(Declaration):
         default=20.0, ge=0, description="What such a period must be better by, in the criterion of fits."
     )
     double_margin: float = Field(
-        default=6.0,
+        default=10.0,
         ge=0,
         description="Dips of a period and of its double that score closer are told by width too.",
     )
     even_dip: Positive = Field(
-        default=0.04,
+        default=0.035,
         description="Standard deviation in phase of a lone dip that is as likely to be two of a binary.",
     )
     series_margin: float = Field(
-        default=15.0, ge=0, description="What a Fourier series must be better by than one of half its period."
+        default=0.15,
+        ge=0,
+        description="Share of its score by which a Fourier series must beat half its period.",
     )
     achromatic: Positive = Field(
         default=0.12, description="Relative amplitudes of all bands within it, errors and all: a binary."

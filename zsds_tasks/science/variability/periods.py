@@ -250,7 +250,7 @@ def choose_series(first: Fit, series: Series, config: PeriodConfig, chi2: float)
         return max((fit for fit in fits if fit), key=lambda fit: fit.score, default=None)
 
     half = best_at(2.0 * first.frequency) if 2.0 * first.frequency * config.shortest_days <= 1.0 else None
-    chosen = half if half and half.score > first.score - config.series_margin else first
+    chosen = half if half and half.score > (1.0 - config.series_margin) * first.score else first
     is_binary = 1.0 / chosen.frequency < config.contact_days and is_achromatic(
         series, chosen, config.achromatic
     )

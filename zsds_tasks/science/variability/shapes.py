@@ -1,7 +1,7 @@
 """Fits of a folded shape with its frequency: a Fourier series, or two dips half a period apart; compiled.
 
-Dips are Gaussian. Gauss-Newton on frequency (and place and width of the dips); what is linear is solved exactly
-at each step.
+Dips are Gaussian. Gauss-Newton on frequency (and place and width of the dips); what is linear is solved
+exactly at each step.
 """
 
 from __future__ import annotations
