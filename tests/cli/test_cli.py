@@ -18,7 +18,7 @@ from zsds_tasks.errors import (
 COMMANDS = (
     "run", "up", "down", "airflow", "doctor", "simulate", "ingest", "assess", "masters", "process",
     "residuals", "refine", "leds", "references", "difference", "check", "publish", "score", "report", "tidy",
-    "alerts", "lineage", "table", "dictionary", "train", "models",
+    "alerts", "lineage", "table", "dictionary", "train", "models", "lightcurves",
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from zsds_tasks.science.variability.candidates import CandidateConfig, find_candidates
 from zsds_tasks.science.variability.curves import LightCurves
@@ -69,3 +70,18 @@ def test_the_order_of_objects_does_not_matter():
     one = find_candidates(measure_statistics(curves), config)
     two = find_candidates(measure_statistics(other), config)
     assert np.array_equal(one.score[order], two.score)
+
+
+def test_real_light_curves_have_few_candidates_and_they_stand_out(real_data):
+    table = pq.read_table(real_data / "lightcurves" / "ztf_dr5_000250_zg_c01_q1_part.parquet")
+    columns = [
+        table[name].combine_chunks().flatten().to_numpy() for name in ("hmjd", "mag", "magerr", "catflags")
+    ]
+    curves = LightCurves(*columns, np.concatenate([[0], np.cumsum(table["nepochs"].to_numpy())]))
+    statistics = measure_statistics(curves)
+    found = find_candidates(statistics)
+    assert np.isfinite(found.score).sum() == 1063
+    assert found.is_candidate.sum() == 15
+    assert (statistics.chisq / found.locus_chisq > 25)[found.is_candidate].sum() == 7
+    assert abs(np.nanmedian(found.chisq_sigma)) < 0.1
+    assert abs(np.nanmedian(found.smooth_sigma)) < 0.5

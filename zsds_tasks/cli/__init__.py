@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from zsds_tasks.cli import alerts, operate, pipeline, simulate, tables, train
+from zsds_tasks.cli import alerts, lightcurves, operate, pipeline, simulate, tables, train
 from zsds_tasks.cli.console import fail
 from zsds_tasks.errors import (
     ConfigurationError,
@@ -34,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for room in (operate, simulate, pipeline, alerts, tables, train):
+for room in (operate, simulate, pipeline, alerts, lightcurves, tables, train):
     room.register(app)
 
 

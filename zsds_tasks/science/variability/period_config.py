@@ -26,7 +26,7 @@ class PeriodConfig(Declaration):
     scan_harmonics: int = Field(default=3, ge=1, le=8, description="Harmonics of the first scan.")
     scan_oversampling: Positive = Field(default=8.0, description="Frequencies of the first scan per 1/T.")
     dips_oversampling: Positive = Field(default=16.0, description="Of the search for dips.")
-    peaks: int = Field(default=16, ge=1, description="Peaks of each scan that are fitted.")
+    peaks: int = Field(default=40, ge=1, description="Peaks of each scan that are fitted.")
     finalists: int = Field(default=4, ge=1, description="Fits whose aliases, halves and doubles are tried.")
     harmonics: tuple[int, ...] = Field(default=(1, 2, 3, 4, 6, 8), description="Of the fits that compete.")
     error_floor: float = Field(default=0.005, ge=0, description="Mag, added to errors in quadrature.")
@@ -56,4 +56,8 @@ class PeriodConfig(Declaration):
     )
     contact_days: Positive = Field(
         default=0.5, description="Below it a series that is the same in all bands is half a binary's period."
+    )
+    eclipse_share: Positive = Field(
+        default=0.85,
+        description="Dips with so much of a Fourier series' score are eclipses: many harmonics fit all.",
     )

@@ -228,7 +228,10 @@ def choose_double(best: list[Fit], series: Series, config: PeriodConfig, chi2: f
     """
     first = best[0]
     if first.order:
-        return choose_series(first, series, config, chi2)
+        dips = fit_at(series, first.frequency, 0, chi2)
+        if dips is None or dips.score < config.eclipse_share * first.score:
+            return choose_series(first, series, config, chi2)
+        first = dips
     for factor in (2.0, 0.5):
         frequency = first.frequency * factor
         other = (
