@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +27,7 @@ from zsds_tasks.science.realbogus import (
 )
 from zsds_tasks.science.realbogus.features import DECLARED
 from zsds_tasks.science.realbogus.models import CARD, MODEL
+from zsds_tasks.settings import REPOSITORY
 
 IS_REAL = np.array([True, False, True, True, False])
 FORBIDDEN = {"ra", "dec", "xpos", "ypos", "jd", "pid", "fid", "field", "rcid", "candid", "night", "isdiffpos"}
@@ -232,3 +235,11 @@ def test_the_models_in_use_are_there_and_score(include):
         if model:
             assert 0 < model.card.threshold < 1
             assert model.card.metrics["test"]["n_real"] > 0
+
+
+def test_running_models_reports_to_nobody(tmp_path):
+    """ONNX Runtime sends telemetry by default, and keeps a device id in the home folder."""
+    script = "from zsds_tasks.science.realbogus import load_models"
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment, cwd=REPOSITORY, timeout=90)
+    assert not [path for path in tmp_path.rglob("*") if "onnx" in path.name.lower()]
