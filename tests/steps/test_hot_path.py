@@ -27,7 +27,7 @@ from zsds_tasks.steps.difference.reference_cache import COLUMNS
 from zsds_tasks.steps.difference.scores import triplets
 from zsds_tasks.steps.exposure import load_exposure_config, process_exposures, run, work_list
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = pytest.mark.timeout(900)
 KILLED = -signal.SIGKILL
 
 

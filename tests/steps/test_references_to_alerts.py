@@ -43,7 +43,7 @@ from zsds_tasks.steps.references import (
 from zsds_tasks.steps.references.rows import SOURCES
 from zsds_tasks.survey.filenames import ReferenceFileName, ReferenceSuffix
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 RCID = 0
 
 
