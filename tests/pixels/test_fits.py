@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 from astropy.io import fits as astropy_fits
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from zsds_tasks.pixels.fits import (
@@ -92,6 +92,7 @@ def test_structural_integers_are_checked():
         max_size=8,
     )
 )
+@example({"A": "'/"})
 def test_what_astropy_writes_is_read_alike(values):
     primary = astropy_fits.PrimaryHDU()
     for keyword, value in values.items():
@@ -100,8 +101,10 @@ def test_what_astropy_writes_is_read_alike(values):
     primary.writeto(stream)
     (hdu,) = scan(stream.getvalue())
     again = astropy_fits.Header.fromstring(stream.getvalue()[:2880].decode())
-    for keyword in values:
-        assert hdu.header.value(keyword) == again[keyword]
+    for keyword, value in values.items():
+        # Of text, what was written: astropy itself reads "'/" back as "'". Blanks at its end do not count.
+        expected = value.rstrip() if isinstance(value, str) else again[keyword]
+        assert hdu.header.value(keyword) == expected
 
 
 def test_hdus_cover_the_file():
