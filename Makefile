@@ -37,7 +37,7 @@ run: $(INSTALLED) ## a night from raw frames to catalogues and report, through A
 test: $(INSTALLED) ## lint, types, import contracts, all tests, a small night through the scheduler
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2 -m "not night"
-	$(BIN)/python -m pytest -m night
+	$(BIN)/python -m pytest tests/night -m night
 
 lint: $(INSTALLED) ## ruff, mypy, import contracts
 	$(BIN)/ruff check .
