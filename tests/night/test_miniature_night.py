@@ -210,7 +210,7 @@ def test_a_backfill_of_both_nights_changes_nothing_that_was_right(observatory):
     with AirflowApi(stack.url, ADMIN, stack.installation.password()) as api:
         api.wait_healthy(timeout_s=60)
         wanted = {f"{night[:4]}-{night[4:6]}-{night[6:]}T00:00:00Z" for night in NIGHTS}
-        deadline = time.monotonic() + 600
+        deadline = time.monotonic() + 1200
         while True:
             runs = {r["logical_date"]: r for r in api.runs("night") if r["logical_date"] in wanted}
             again = {
