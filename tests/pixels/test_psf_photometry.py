@@ -22,9 +22,11 @@ from psf_builders import (
 
 from zsds_tasks.pixels.mesh import Mesh
 from zsds_tasks.pixels.peaks import Peaks, PeaksConfig
+from zsds_tasks.pixels.psf_clean import undetermined
 from zsds_tasks.pixels.psf_config import PsfPhotometryConfig
+from zsds_tasks.pixels.psf_fit_kernels import RESULT_COLUMNS
 from zsds_tasks.pixels.psf_groups import group_sources
-from zsds_tasks.pixels.psf_photometry import measure_sources
+from zsds_tasks.pixels.psf_photometry import _without, measure_sources
 from zsds_tasks.pixels.psf_scene import Scene
 from zsds_tasks.pixels.psf_sky import remaining_sky
 
@@ -323,3 +325,19 @@ def test_the_same_image_gives_the_same_bits_and_its_own_is_not_touched():
     assert np.array_equal(field.image, before)
     order = np.lexsort((first.sources.x, first.sources.y))
     assert np.array_equal(order, np.arange(len(order)))
+
+
+def test_of_two_that_the_pixels_do_not_tell_apart_the_brighter_stays_with_the_light_of_both():
+    """Two that drew together while they were fitted had infinite errors, and were rows of a catalogue."""
+    field = given_stars([60.0, 90.0], [60.0, 60.0], [6000.0, 3000.0])
+    model = true_model(field.optics, field.image.shape)
+    scene = Scene(*field.pixels, model, PsfPhotometryConfig(), None)
+    scene.add(guesses([60.0, 60.0, 90.0], [60.0, 60.0, 60.0], [4500.0, 1500.0, 3000.0]))
+    results = np.empty((len(scene), RESULT_COLUMNS))
+    scene.judge(scene.all_groups(), results)
+    lost = undetermined(scene, results)
+    assert lost.tolist() == [False, True, False]
+    results = _without(scene, lost, results)
+    assert not undetermined(scene, results).any()
+    assert np.isfinite(results).all()
+    assert scene.flux == pytest.approx([6000.0, 3000.0], rel=0.02)

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
+from collections import Counter
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from science_rows import image_rows, invented_truth, source_table
 
 from zsds_tasks.lakehouse import open_lakehouse
+from zsds_tasks.lakehouse.catalogs import write_catalog
+from zsds_tasks.products.tables import load_table
 from zsds_tasks.settings import Settings
 from zsds_tasks.steps.lightcurves import run, update_lightcurves
 from zsds_tasks.steps.lightcurves.configuration import load_lightcurves_config
 from zsds_tasks.steps.lightcurves.rows import TABLES
 from zsds_tasks.steps.lightcurves.work import unit_work
 from zsds_tasks.survey.camera import load_camera
+from zsds_tasks.survey.identifiers import ObjectId, ReferenceId
 from zsds_tasks.survey.nights import ObservingNight
 
 NIGHTS = ("20251012", "20251013", "20251014")
 RCIDS = (2, 5)
+NOW = dt.datetime(2025, 10, 15, tzinfo=dt.UTC)
 SHIFT = {0: 0.05, 1: -0.03, 2: 0.0}  # mag, by number of the visit in its night: what refinement must find
 
 
@@ -159,3 +166,72 @@ def test_a_unit_whose_image_is_gone_bad_is_due_again(make):
     assert row["pid"] not in {image["pid"] for image in due.images}
     update_lightcurves(lakehouse, settings)
     assert not lakehouse.table("epochs").count({"pid": row["pid"]})
+
+
+def test_a_unit_all_of_whose_images_are_withdrawn_goes(make):
+    lakehouse, settings = make(NIGHTS[:1])
+    rows = lakehouse.table("science_images").read().to_pylist()
+    lakehouse.table("science_images").merge([row | {"status": 0} for row in rows if row["rcid"] == RCIDS[0]])
+    update_lightcurves(lakehouse, settings)
+    for name in TABLES:
+        assert set(lakehouse.table(name).read(["rcid"])["rcid"].to_pylist()) == {RCIDS[1]}, name
+    assert update_lightcurves(lakehouse, settings).units == 0
+
+
+def test_a_field_that_the_grid_lacks_is_told_and_stops_no_other(deliver, images):
+    lakehouse, settings = deliver(NIGHTS[:1])
+    rows, _ = images[NIGHTS[0]]
+    lakehouse.table("science_images").merge([row | {"field": 77} for row in rows if row["rcid"] == RCIDS[0]])
+    summary = update_lightcurves(lakehouse, settings)
+    assert summary.units == 1
+    (told,) = summary.failed
+    assert "grid mini has no field 77" in told
+    assert "fields-mini.yaml" in told
+
+
+def filled(name: str, **known):
+    """Return a row of a table: what is known, else null, or nothing of its type."""
+    nothing = {"string": "", "bool": False, "timestamp": NOW}
+    row = {}
+    for column in load_table(name).columns:
+        blank = [] if column.is_list else nothing.get(column.type, 0)
+        row[column.name] = None if column.nullable else blank
+    return row | known
+
+
+def test_stars_of_the_reference_keep_their_numbers_and_lend_their_motions(deliver, images):
+    lakehouse, settings = deliver(NIGHTS)
+    image, table = images[NIGHTS[0]][0][0], images[NIGHTS[0]][1][0]
+    sources = [row for row in table.to_pylist() if row["snr"] > 8][::2]  # half of the stars
+    rfid = int(ReferenceId(image["field"], image["fid"], image["rcid"]))
+    shared = {name: image[name] for name in ("field", "fid", "rcid")} | {"rfid": rfid, "version": 1}
+    jd = image["obsjd"]
+    night = {"status": 1, "vbest": 1, "jdstart": jd, "jdend": jd, "ra": image["ra"], "dec": image["dec"]}
+    lakehouse.table("references").merge([filled("references", **shared, **night)])
+    names = set(load_table("reference_sources").names)
+    stars = [
+        filled("reference_sources", **({n: v for n, v in row.items() if n in names} | shared))
+        for row in sources
+    ]
+    lakehouse.table("reference_sources").merge(stars)
+    gaia = pa.table({
+        "ra": [row["ra"] for row in sources], "dec": [row["dec"] for row in sources],
+        "pmra": np.full(len(sources), 30.0), "pmdec": np.full(len(sources), -20.0),
+        "phot_g_mean_mag": np.full(len(sources), 17.0), "bp_rp": np.full(len(sources), 1.0),
+        "ref_epoch": np.full(len(sources), 2025.78),
+    })  # fmt: skip
+    write_catalog("gaia", gaia, f"{settings.catalogs_uri}/gaia", created=NOW)
+
+    assert update_lightcurves(lakehouse, settings).failed == ()
+    seeds = lakehouse.table("seeds").read(where={"rcid": image["rcid"]}).to_pylist()
+    of_reference = [row for row in seeds if row["origin"] == 0]
+    founded = [row for row in seeds if row["origin"] == 1]
+    assert {row["objectid"] % 10**8 for row in of_reference} == {row["sourceid"] for row in sources}
+    assert {(row["pmra"], row["pmdec"]) for row in of_reference} == {(30.0, -20.0)}
+    assert all(ObjectId.parse(row["objectid"]).is_founded for row in founded)
+    assert len(founded) > 0.5 * len(of_reference)  # the other half
+    epochs = lakehouse.table("epochs").read(["objectid", "pid"], {"rcid": image["rcid"]}).to_pylist()
+    counts = Counter(row["objectid"] for row in epochs)
+    whole = [row for row in of_reference if counts[row["objectid"]] == 9]
+    assert len(whole) > 0.9 * len(of_reference)
+    assert len({(row["objectid"], row["pid"]) for row in epochs}) == len(epochs)

@@ -27,7 +27,7 @@ def run(
 ) -> None:
     """Simulate nights of raw frames; Airflow takes them from there to alerts, catalogues and reports."""
     from zsds_tasks.operations.demonstration import run_nights
-    from zsds_tasks.operations.summary import ALERT_HEADINGS
+    from zsds_tasks.operations.summary import ALERT_HEADINGS, MOST_ALERTS
     from zsds_tasks.settings import load_settings
     from zsds_tasks.survey.nights import ObservingNight
 
@@ -47,7 +47,9 @@ def run(
         if outcome.quarantined:
             show_rows("Quarantined", ("file", "why"), outcome.quarantined)
         if outcome.alerts:
-            show_rows(f"Alerts of {outcome.night}", ALERT_HEADINGS, outcome.alerts)
+            show_rows(f"Alerts of {outcome.night}", ALERT_HEADINGS, outcome.alerts[:MOST_ALERTS])
+            if len(outcome.alerts) > MOST_ALERTS:
+                say(f"{len(outcome.alerts) - MOST_ALERTS} more, less trustworthy, are in the table `alerts`")
     console.print()
     for outcome in outcomes:
         say(f"Report: {outcome.report}")

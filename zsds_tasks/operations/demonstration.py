@@ -57,7 +57,7 @@ class Outcome:
     night : ObservingNight
         Which.
     ok : bool
-        Whether Airflow's run of the night succeeded.
+        Whether Airflow's runs succeeded, ingest was right and the masters reach their targets.
     facts : dict
         Names and values for the console.
     quarantined : list of tuple
@@ -151,11 +151,11 @@ def run_nights(
             with _while_waking(stack, camera, tell) as api:
                 _wait_for_ingest(settings, lakehouse, str(this), camera, tell)
                 say(f"all frames taken in after {time.monotonic() - started:.0f} s; Airflow runs the night")
-                state = _run(api, "night", this, tell)
+                states = {"night": _run(api, "night", this, tell)}
                 say(f"night done after {time.monotonic() - started:.0f} s; Airflow builds references")
-                _run(api, "references", this, tell)
+                states["references"] = _run(api, "references", this, tell)
             seconds = time.monotonic() - started
-            outcomes.append(_outcome(settings, lakehouse, this, state, seconds, camera))
+            outcomes.append(_outcome(settings, lakehouse, this, states, seconds, camera))
     return outcomes
 
 
@@ -252,7 +252,7 @@ def _outcome(
     settings: Settings,
     lakehouse: Lakehouse,
     night: ObservingNight,
-    state: str,
+    states: dict[str, str],
     seconds: float,
     camera: Camera,
 ) -> Outcome:
@@ -273,12 +273,12 @@ def _outcome(
             "candidates": f"{sum(m.ok for m in found)} of {len(found)} measures of candidates reach theirs",
             "disk used": f"{folder_size(settings.var) / MEBIBYTE:.0f} MiB under {settings.var}",
             "time": f"{seconds:.0f} s, of which the camera took {camera.seconds:.0f} s",
-            "Airflow's run": state,
+            "Airflow's runs": ", ".join(f"{dag} {state}" for dag, state in states.items()),
         }
     )
     return Outcome(
         night=night,
-        ok=state == "success" and score.is_perfect and met == len(masters),
+        ok=set(states.values()) == {"success"} and score.is_perfect and met == len(masters),
         facts=facts,
         quarantined=[(row["filename"], f"{row['code']}: {row['reason']}") for row in rows],
         report=lakehouse.storage.uri(report_path(str(night), PAGE)),

@@ -56,7 +56,7 @@ def alert_lines(lakehouse: Lakehouse, night: str) -> dict[str, object]:
 
 def alerts_tonight(lakehouse: Lakehouse, settings: Settings, night: ObservingNight) -> list[tuple[str, ...]]:
     """Return the alerts of a night under `ALERT_HEADINGS`, and what truth says of each."""
-    rows = alert_rows(lakehouse, str(night), most=MOST_ALERTS)
+    rows = alert_rows(lakehouse, str(night))
     truth = alert_truth(lakehouse, settings.truth_folder, night, [row["candid"] for row in rows])
     survey = load_survey(load_camera(settings.camera, settings.include).survey, settings.include)
 

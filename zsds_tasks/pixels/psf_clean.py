@@ -40,6 +40,21 @@ def believable(scene: Scene, results: Floats) -> Kept:
     return np.asarray(kept & ~_is_fragment(scene, results) & ~_is_ripple(scene))
 
 
+def undetermined(scene: Scene, results: Floats) -> Kept:
+    """Tell which sources to take away where pixels do not determine a group: of each such group the faintest.
+
+    Two that were told apart when they were found may have drawn together since. Errors without bound are no
+    measurement, and of two in one place the brighter one holds the light of both.
+    """
+    out = np.zeros(len(scene), np.bool_)
+    open_ones = np.flatnonzero(~np.isfinite(results[:, kernels.FLUX_ERROR]))
+    group = scene.groups.of_sources()[open_ones]
+    order = np.lexsort((scene.flux[open_ones], group))
+    _, first = np.unique(group[order], return_index=True)
+    out[open_ones[order[first]]] = True
+    return out
+
+
 def _is_fragment(scene: Scene, results: Floats) -> Kept:
     """Tell which sources were revealed beside a brighter one but are no points: the outskirts of a galaxy."""
     config, fwhm = scene.config, scene.model.fwhm

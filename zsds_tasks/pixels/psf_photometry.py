@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from zsds_tasks.pixels import psf_fit_kernels as kernels
 from zsds_tasks.pixels.mesh import Mesh
 from zsds_tasks.pixels.peaks import Peaks, PeaksConfig, detect_peaks
-from zsds_tasks.pixels.psf_clean import believable, distinct
+from zsds_tasks.pixels.psf_clean import believable, distinct, undetermined
 from zsds_tasks.pixels.psf_config import PsfPhotometryConfig
 from zsds_tasks.pixels.psf_extent import is_extended
 from zsds_tasks.pixels.psf_model import PsfModel
@@ -128,13 +128,21 @@ def measure_sources(
     results = np.empty((len(scene), kernels.RESULT_COLUMNS))
     scene.judge(scene.all_groups(), results)
     kept = believable(scene, results) & distinct(scene, config.separation_fwhm * model.fwhm)
-    x, y = scene.x[~kept], scene.y[~kept]
-    scene.drop(kept)
-    results = np.ascontiguousarray(results[kept])
-    touched = scene.groups_near(x, y)
-    scene.settle(touched, config.second_sweeps)
-    scene.judge(touched, results)
+    results = _without(scene, ~kept, results)
+    while (lost := undetermined(scene, results)).any():
+        results = _without(scene, lost, results)
     return PsfPhotometry(_sources(scene, results), scene.residual, sky)
+
+
+def _without(scene: Scene, gone: NDArray[np.bool_], results: Floats) -> Floats:
+    """Take sources away and fit what was near them again; return the results of those that stay."""
+    x, y = scene.x[gone], scene.y[gone]
+    scene.drop(~gone)
+    results = np.ascontiguousarray(results[~gone])
+    touched = scene.groups_near(x, y)
+    scene.settle(touched, scene.config.second_sweeps)
+    scene.judge(touched, results)
+    return results
 
 
 def _less_sky(scene: Scene, share: float) -> Mesh:

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from zsds_tasks.errors import UnusableInputError
 from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.science.matching.rows import REFERENCE, Detections, Seeds, Unit
 from zsds_tasks.settings import Settings
-from zsds_tasks.sky.healpix import within_cone
 from zsds_tasks.sky.tangent import deproject
 from zsds_tasks.steps.exposure import catalogs
 from zsds_tasks.steps.lightcurves.configuration import LightCurvesConfig
@@ -20,7 +20,7 @@ from zsds_tasks.steps.lightcurves.work import UnitWork
 from zsds_tasks.steps.references.rows import SOURCES as REFERENCE_SOURCES
 from zsds_tasks.survey.camera import Camera, load_camera
 from zsds_tasks.survey.fields import load_fields
-from zsds_tasks.survey.identifiers import LightCurveId
+from zsds_tasks.survey.identifiers import ObjectId
 from zsds_tasks.survey.nights import JD_OF_MJD_ZERO
 
 Floats = NDArray[np.float64]
@@ -68,12 +68,15 @@ def gather_unit(
 
     Raises
     ------
+    UnusableInputError
+        If the field grid has no such field.
     TransientError, ConfigurationError
         If storage or a catalogue is in the way.
     """
     camera = load_camera(settings.camera, settings.include)
     unit = _unit(camera, settings, work)
-    sources = lakehouse.table(SOURCES).read(OF_SOURCES, {"pid": [row["pid"] for row in work.images]})
+    which = work.where | {"pid": [row["pid"] for row in work.images]}
+    sources = lakehouse.table(SOURCES).read(OF_SOURCES, which)
     known = np.isfinite(_floats(sources, "mag")) & np.isfinite(_floats(sources, "sigpos"))
     sources = sources.filter(pa.array(known & (_floats(sources, "sigmag") > 0)))
     middle = {row["pid"]: _middle(row) for row in work.images}
@@ -95,9 +98,12 @@ def _unit(camera: Camera, settings: Settings, work: UnitWork) -> Unit:
     field, fid, rcid = work.key
     quadrant = camera.quadrants[rcid]
     pointing = load_fields(camera.fields, settings.include).by_id.get(field)
-    if pointing is None:  # a field that the grid no longer has: its first request stands for it
-        centre = (float(work.images[0]["ra"]), float(work.images[0]["dec"]))
-        return Unit(field, fid, quadrant.ccdid, quadrant.qid, *centre)
+    if pointing is None:
+        raise UnusableInputError(
+            f"grid {camera.fields} has no field {field}, whose place numbers the stars that it founds",
+            subject=f"field, filter, channel {work.key}",
+            remedy=f"declare it in include/config/survey/fields-{camera.fields}.yaml",
+        )
     offsets = (np.array([quadrant.centre_east_arcsec]), np.array([quadrant.centre_north_arcsec]))
     ra, dec = deproject(*offsets, (pointing.ra, pointing.dec))
     return Unit(field, fid, quadrant.ccdid, quadrant.qid, float(ra[0]), float(dec[0]))
@@ -124,16 +130,15 @@ def _seeds(
     ny, nx = camera.quadrant.ny, camera.quadrant.nx
     reach = 0.75 * float(np.hypot(ny, nx)) * camera.mosaic.pixel_scale_arcsec / 3600.0
     stars = catalogs.astrometric_stars(settings, (unit.ra, unit.dec), reach)
-    near = within_cone(ra, dec, (unit.ra, unit.dec), reach)
     pmra, pmdec = motions_of(ra, dec, mjd, stars, config.motion_radius_arcsec)
     number = rows["sourceid"].to_numpy().astype(np.int64)
-    first = int(LightCurveId(unit.field, unit.fid, unit.ccdid, unit.qid, 0))
+    first = int(ObjectId(unit.field, unit.fid, unit.ccdid, unit.qid, 0))
     seeds = Seeds(
         objectid=first + number,
         ra=ra,
         dec=dec,
-        pmra=np.where(near, pmra, 0.0),
-        pmdec=np.where(near, pmdec, 0.0),
+        pmra=pmra,
+        pmdec=pmdec,
         mjd0=np.full(len(ra), mjd),
         sigma=_floats(rows, "sigpos"),
         origin=np.full(len(ra), REFERENCE),

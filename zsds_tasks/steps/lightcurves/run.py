@@ -12,13 +12,14 @@ import pyarrow as pa
 
 from zsds_tasks.lakehouse import Lakehouse, open_lakehouse
 from zsds_tasks.parallel import map_ordered
+from zsds_tasks.products.tables import empty, load_table
 from zsds_tasks.settings import Settings
 from zsds_tasks.steps.archiving import Progress
 from zsds_tasks.steps.lightcurves.configuration import LightCurvesConfig, load_lightcurves_config
 from zsds_tasks.steps.lightcurves.gather import gather_unit
 from zsds_tasks.steps.lightcurves.rows import TABLES, tables_of
 from zsds_tasks.steps.lightcurves.unit import make_curves
-from zsds_tasks.steps.lightcurves.work import UNITS, UnitWork, unit_work
+from zsds_tasks.steps.lightcurves.work import UnitWork, unit_work
 from zsds_tasks.steps.outcomes import reason_of, shortened
 
 
@@ -123,6 +124,8 @@ def update_lightcurves(
 
 def make_unit(work: UnitWork, settings: Settings, config: LightCurvesConfig) -> UnitOutcome:
     """Make the light curves of one unit; a parallel worker does so."""
+    if not work.images:
+        return UnitOutcome(work, {name: empty(load_table(name)) for name in TABLES})
     try:
         data = gather_unit(open_lakehouse(settings), settings, work, config)
         return UnitOutcome(work, tables_of(make_curves(data, config)))
@@ -164,6 +167,3 @@ def _batches(
         rows += outcome.tables["epochs"].num_rows if outcome.tables is not None else 0
     if batch:
         yield batch
-
-
-__all__ = ["UNITS", "LightCurveSummary", "UnitOutcome", "make_unit", "update_lightcurves"]

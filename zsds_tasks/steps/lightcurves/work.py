@@ -33,7 +33,7 @@ class UnitWork:
     key : tuple of int
         field, fid, rcid.
     images : tuple of dict
-        Rows of science_images, in order of time.
+        Rows of science_images, in order of time; none where all have been withdrawn, and the unit goes.
     reference : dict or None
         Row of references.
     state : str
@@ -79,8 +79,8 @@ def unit_work(
     known = lakehouse.table(UNITS).read(["field", "fid", "rcid", "state"], where).to_pylist()
     states = {(row["field"], row["fid"], row["rcid"]): row["state"] for row in known}
     work = []
-    for key in sorted(images):
-        rows = sorted(images[key], key=lambda row: (row["obsjd"], row["pid"]))
+    for key in sorted({*images, *states}):
+        rows = sorted(images.get(key, []), key=lambda row: (row["obsjd"], row["pid"]))
         reference = references.get(key)
         state = processing_version(STAGE, config, _identities(rows, reference))
         if states.get(key) != state:
