@@ -72,7 +72,7 @@ def test_a_candidate_that_a_change_cannot_give_is_not_real(candidate, why):
     truth = image_truth(sources((11, "transient", 400, 100, 19.0)), [sources()])
     labels = label(found(candidate), truth)
     assert not labels["is_real"][0], why
-    assert labels["kind"][0] in {"change_residual", "noise"}
+    assert labels["kind"][0] in {"change_residual", "unexplained"}
 
 
 def test_a_steady_star_next_to_a_residual_makes_nothing_real():
@@ -115,7 +115,7 @@ def test_a_star_that_moved_leaves_both_halves_of_a_dipole():
 def test_a_fast_body_is_a_streak_along_its_way():
     truth = image_truth(sources((12, "asteroid", 500, 400, 17.0, 1.0)), [sources()])
     labels = label(found((512, 400, 19.0, True), (488, 400.5, 19.0, True), (517, 400, 19.0, True)), truth)
-    assert labels["kind"].tolist() == ["streak", "streak", "noise"]
+    assert labels["kind"].tolist() == ["streak", "streak", "unexplained"]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_fast_body_is_a_streak_along_its_way():
         ("galaxy_residual", (201, 201), {}),
         ("ghost", (50, 60), {"artefacts": artefact("ghost", 70, 60, radius=40)}),
         ("halo", (50, 60), {"artefacts": artefact("halo", 70, 60, radius=40)}),
-        ("noise", (50, 60), {}),
+        ("unexplained", (50, 60), {}),
     ],
 )  # fmt: skip
 def test_what_is_not_real_is_called_by_what_lies_there(kind, where, planted):

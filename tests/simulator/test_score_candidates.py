@@ -90,7 +90,7 @@ def test_curves_are_json_and_agree_with_the_numbers(assess):
     beyond = [f for s, f in zip(curve["snr"], curve["found"], strict=True) if s > 8 and f is not None]
     assert min(beyond) > 0.95
     budget = dict(zip(score.curves["budget"]["kind"], score.curves["budget"]["before"], strict=True))
-    assert budget["noise"] == 12
+    assert budget["unexplained"] == 12
     refused = dict(zip(score.curves["triggers"]["reason"], score.curves["triggers"]["bogus"], strict=True))
     assert refused["fwhm"] == 12
 

@@ -24,10 +24,10 @@ COSMIC_RAY, SATELLITE, SATURATED, BAD_PIXEL, EDGE = (
     "cosmic_ray", "satellite", "saturated", "bad_pixel", "edge",
 )  # fmt: skip
 CHANGE_RESIDUAL, STAR_RESIDUAL, GALAXY_RESIDUAL = "change_residual", "star_residual", "galaxy_residual"
-PASSED, GHOST, HALO, NOISE = "passed", "ghost", "halo", "noise"
+PASSED, GHOST, HALO, UNEXPLAINED = "passed", "ghost", "halo", "unexplained"
 ARTEFACT_KINDS = (
     *(COSMIC_RAY, SATELLITE, SATURATED, BAD_PIXEL, EDGE, CHANGE_RESIDUAL, STAR_RESIDUAL, GALAXY_RESIDUAL),
-    *(PASSED, GHOST, HALO, NOISE),
+    *(PASSED, GHOST, HALO, UNEXPLAINED),
 )
 """In the order in which they are tried: the particular before what covers large areas."""
 
@@ -97,7 +97,7 @@ def artefact_kinds(
         PASSED: near(plane, around.passing[:, :2], PASSING_ARCSEC),
         GHOST: _in_discs(pixels, artefacts, "ghost"),
         HALO: _in_discs(pixels, artefacts, "halo"),
-        NOISE: np.ones(len(pixels), np.bool_),
+        UNEXPLAINED: np.ones(len(pixels), np.bool_),
     }
     first = np.argmax(np.column_stack([is_a[kind] for kind in ARTEFACT_KINDS]), axis=1)
     kind = np.array(ARTEFACT_KINDS)[first]
