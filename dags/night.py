@@ -58,7 +58,7 @@ def build_masters() -> dict[str, object]:
 @task(pool=HOT_PATH_POOL)
 @step
 def process_exposures() -> dict[str, object]:
-    """Calibrate every exposure of the night not done yet; a channel that fails says why in its row."""
+    """Bring every exposure of the night not done yet to candidates; a failing channel says why in its row."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
     from zsds_tasks.steps import exposure
@@ -83,20 +83,6 @@ def refine_calibration() -> dict[str, object]:
     star_flats = calibration.build_star_flats(lakehouse, settings, this, now)
     models = ghosts.fit_ghosts(lakehouse, settings, this, now)
     return {"star_flats": star_flats.as_dict(), "ghosts": models.as_dict()}
-
-
-@task(pool=HOT_PATH_POOL)
-@step
-def subtract_references() -> dict[str, object]:
-    """Make the difference images of the night for which there is a reference; the others wait."""
-    from zsds_tasks.lakehouse import open_lakehouse
-    from zsds_tasks.settings import load_settings
-    from zsds_tasks.steps import difference
-
-    settings = load_settings()
-    return difference.subtract_references(
-        open_lakehouse(settings), settings, night=night_of_this_run()
-    ).as_dict()
 
 
 @task(pool=HOT_PATH_POOL)
@@ -219,7 +205,7 @@ def night() -> None:
     alerted = make_alerts()
     ingest_remaining() >> assess_raw() >> build_masters() >> processed
     processed >> refined >> [checked, scored]
-    processed >> subtract_references() >> alerted >> [checked, scored]
+    processed >> alerted >> [checked, scored]
     alerted >> [send_alerts(), archive_alerts()]
     processed >> update_lightcurves() >> checked
     checked >> [publish_catalogs(), write_report(scored)]

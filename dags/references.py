@@ -1,4 +1,4 @@
-"""Every day: build the reference images for which there are epochs enough, or clearly better ones."""
+"""Every day: build the references for which there are epochs enough; compare the images that waited."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pendulum
 from airflow.sdk import dag, task
 
 from zsds_airflow.outcomes import RETRY_POLICY, step
-from zsds_airflow.rhythms import HOT_PATH_POOL
+from zsds_airflow.rhythms import HOT_PATH_POOL, PROCESSING_POOL
 
 
 @task
@@ -21,6 +21,30 @@ def build_references() -> dict[str, object]:
     return references.build_references(open_lakehouse(settings), settings, pendulum.now("UTC")).as_dict()
 
 
+@task(pool=PROCESSING_POOL, trigger_rule="none_failed")  # not the hot path's: tonight's exposures go first
+@step
+def subtract_references() -> dict[str, object]:
+    """Make the difference images, of whatever night, that waited for a reference or have an older version."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import difference
+
+    settings = load_settings()
+    return difference.subtract_references(open_lakehouse(settings), settings).as_dict()
+
+
+@task(pool=PROCESSING_POOL, trigger_rule="none_failed")
+@step
+def make_alerts() -> dict[str, object]:
+    """Name and pack what was found in images that have not alerted yet."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import alerts
+
+    settings = load_settings()
+    return alerts.make_alerts(open_lakehouse(settings), settings).as_dict()
+
+
 @dag(
     schedule="@daily",
     start_date=pendulum.datetime(2017, 1, 1, tz="UTC"),
@@ -32,8 +56,8 @@ def build_references() -> dict[str, object]:
     doc_md=__doc__,
 )
 def references() -> None:
-    """Calibrated epochs to reference images."""
-    build_references()
+    """Calibrated epochs to reference images, and what they show in images that waited."""
+    build_references() >> subtract_references() >> make_alerts()
 
 
 references_dag = references()

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from zsds_tasks.lakehouse import Lakehouse
+from zsds_tasks.lakehouse.near import largest
 from zsds_tasks.parallel import map_ordered
 from zsds_tasks.settings import Settings
 from zsds_tasks.steps import difference  # a module: each of the two packages needs modules of the other
@@ -20,7 +21,7 @@ from zsds_tasks.steps.exposure.configuration import ExposureConfig, load_exposur
 from zsds_tasks.steps.exposure.outcome import QuadrantOutcome
 from zsds_tasks.steps.exposure.quadrant import HotPathConfigs, process_quadrant
 from zsds_tasks.steps.exposure.summary import ExposureSummary, Totals
-from zsds_tasks.steps.exposure.work import ExposureWork, QuadrantWork, work_list
+from zsds_tasks.steps.exposure.work import IMAGES, ExposureWork, QuadrantWork, work_list
 
 if TYPE_CHECKING:
     from zsds_tasks.steps.difference import DifferencingConfig
@@ -39,9 +40,9 @@ def process_exposures(
 ) -> ExposureSummary:
     """Calibrate every channel that has no row of the present version, and subtract its reference.
 
-    A channel that has a usable reference is compared while it is in memory. Images that have their reference
-    and no difference of the present version, because a run was killed or because the reference came later,
-    are compared last, from their files.
+    A channel that has a usable reference is compared while it is in memory. Images of the night (of these
+    exposures; by default of the newest night) that a killed run left without their difference are compared
+    last, from their files.
 
     Parameters
     ----------
@@ -86,7 +87,12 @@ def process_exposures(
         if progress:
             progress("exposures", number, len(work))
     left = difference.subtract_references(
-        lakehouse, settings, night=night, expids=expids, progress=progress, config=configs.differencing
+        lakehouse,
+        settings,
+        night=night or (None if expids is not None else _newest_night(lakehouse)),
+        expids=expids,
+        progress=progress,
+        config=configs.differencing,
     )
     totals.add_left(left)
     seconds = time.perf_counter() - started
@@ -112,6 +118,16 @@ def process_waiting(
         build_masters(lakehouse, settings, night, now)
         build_lamp_maps(lakehouse, settings, night, now)
     return process_exposures(lakehouse, settings, now, expids=expids, config=config)
+
+
+def _newest_night(lakehouse: Lakehouse) -> str | None:
+    """Return the newest night with images.
+
+    Those of older nights wait for a run of their night or of the references: after a change of configuration
+    or model all images ever are due, and tonight's alerts must not wait for them.
+    """
+    newest: str | None = largest(lakehouse.table(IMAGES), "night", {})
+    return newest
 
 
 def _with_references(
