@@ -69,19 +69,22 @@ def test_planted_spikes_are_found_also_beside_and_on_stars(fwhm):
     assert marked.sum() < 100 * 1.3
 
 
-@given(st.floats(0, np.pi), st.integers(0, 99), st.sampled_from([1.7, 2.0, 3.0]))
-@settings(max_examples=40)
-def test_a_track_is_found_along_its_length(angle, seed, fwhm):
-    rng = np.random.default_rng(seed)
-    image = rng.normal(0, NOISE, (61, 67)).astype(np.float32)
-    planted = np.zeros_like(image)
+@given(st.floats(0, np.pi), st.sampled_from([1.7, 2.0, 3.0]))
+@settings(max_examples=15)
+def test_a_track_is_found_along_its_length_and_little_beside_it(angle, fwhm):
+    """Some sixty neighbours are tested at 2.5 sigma: noise adds half a pixel on average, now and then six."""
+    planted = np.zeros((61, 67), np.float32)
     for t in np.arange(-12, 12, 0.25):
         y, x = np.rint([30 + t * np.sin(angle), 33 + t * np.cos(angle)]).astype(int)
         planted[y, x] += 12 * NOISE
-    _, mask = mark(image + planted, fwhm)
     where = planted > 20 * NOISE
-    assert (mask[where] == MARK).mean() > 0.9
-    assert np.count_nonzero(mask[planted == 0]) <= 3
+    beside = []
+    for seed in range(40):
+        image = np.random.default_rng(seed).normal(0, NOISE, planted.shape).astype(np.float32)
+        _, mask = mark(image + planted, fwhm)
+        assert (mask[where] == MARK).mean() > 0.9
+        beside.append(np.count_nonzero(mask[planted == 0]))
+    assert np.mean(beside) < 1.5
 
 
 def test_whatever_is_marked_has_a_laplacian_and_all_isolated_ones_are_marked():
