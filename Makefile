@@ -29,6 +29,8 @@ $(INSTALLED): requirements.txt pyproject.toml
 	{ test "$(INSTALLER)" != pip && command -v uv >/dev/null \
 	  && install uv pip install --quiet --python $(BIN)/python; } \
 	|| { echo "Installing with pip (slower than uv)"; install $(BIN)/python -m pip install --quiet; }
+	@echo "Compiling kernels (once; a minute or two)"
+	@$(BIN)/zsds warm
 	@touch $(INSTALLED)
 
 run: $(INSTALLED) ## a night from raw frames to catalogues and report, through Airflow
@@ -36,8 +38,8 @@ run: $(INSTALLED) ## a night from raw frames to catalogues and report, through A
 
 test: $(INSTALLED) ## lint, types, import contracts, all tests, a small night through the scheduler
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n 2 -m "not night"
-	$(BIN)/python -m pytest tests/night -m night
+	$(BIN)/python -m pytest -n 2 --durations=30 -m "not night"
+	$(BIN)/python -m pytest tests/night -m night --durations=8
 
 lint: $(INSTALLED) ## ruff, mypy, import contracts
 	$(BIN)/ruff check .

@@ -131,6 +131,18 @@ def update_lightcurves() -> dict[str, object]:
     return lightcurves.update_lightcurves(open_lakehouse(settings), settings).as_dict()
 
 
+@task(pool=HOT_PATH_POOL)
+@step
+def update_objects() -> dict[str, object]:
+    """Measure light curves that have changed; bring stars of all filters and fields together."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import objects
+
+    settings = load_settings()
+    return objects.update_objects(open_lakehouse(settings), settings).as_dict()
+
+
 @task
 @step
 def check_tables() -> dict[str, object]:
@@ -157,7 +169,13 @@ def score_against_truth() -> dict[str, object]:
     """Compare a simulated night with what was planted; skip a real one."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
-    from zsds_tasks.simulator import score, score_calibration, score_candidates, score_science
+    from zsds_tasks.simulator import (
+        score,
+        score_calibration,
+        score_candidates,
+        score_curves,
+        score_science,
+    )
     from zsds_tasks.survey.nights import ObservingNight
 
     settings = load_settings()
@@ -167,8 +185,9 @@ def score_against_truth() -> dict[str, object]:
     masters = score_calibration.score_calibration(lakehouse, truth, night)
     science = score_science.assess_science(lakehouse, truth, night)
     candidates = score_candidates.assess_candidates(lakehouse, truth, night)
+    curves = score_curves.assess_curves(lakehouse, truth, night)
     report = score_science.with_science(score_calibration.with_masters(report, masters), science)
-    return score_candidates.with_candidates(report, candidates)
+    return score_curves.with_curves(score_candidates.with_candidates(report, candidates), curves)
 
 
 @task(trigger_rule="all_done")
@@ -207,7 +226,7 @@ def night() -> None:
     processed >> refined >> [checked, scored]
     processed >> alerted >> [checked, scored]
     alerted >> [send_alerts(), archive_alerts()]
-    processed >> update_lightcurves() >> checked
+    processed >> update_lightcurves() >> update_objects() >> [checked, scored]
     checked >> [publish_catalogs(), write_report(scored)]
 
 

@@ -55,6 +55,8 @@ def candidates_of(truth, seed=1, **columns):
         "magap": np.full(n, 19.0),
         "magapbig": np.full(n, 19.0),
         "magpsf": np.full(n, 19.0),
+        "sigmapsf": 1.0857 / scorr,
+        "fwhm": np.full(n, 2.5),
         "magnr": rng.uniform(15, 21, n),
         "seeratio": np.where(real, rng.normal(1, 0.1, n), rng.normal(1.5, 0.3, n)),
         "aimagerat": np.full(n, 0.4),
@@ -84,6 +86,7 @@ def labelled(n, split, seed):
     table = candidates_of(
         is_real, seed, is_real=is_real, kind=kind, sky_name=np.full(n, f"{split}-{seed}"),
         split=np.full(n, split), pass_number=np.zeros(n, int), is_natural=np.zeros(n, bool),
+        rb=np.zeros(n),
     )  # fmt: skip
     return LabelledSet(table, stamps_of(is_real, seed).astype(np.float16), 1, 1.0)
 

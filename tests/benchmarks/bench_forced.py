@@ -25,6 +25,7 @@ from zsds_tasks.pixels.fits_writer import encode_plain_image  # noqa: E402 - as 
 from zsds_tasks.science.forced.measure import ForcedConfig, measure_forced  # noqa: E402 - as above
 from zsds_tasks.settings import Settings  # noqa: E402 - as above
 from zsds_tasks.steps.alerts.forced import ForcedWork, measure_image  # noqa: E402 - as above
+from zsds_tasks.steps.difference.files import TILE_COLUMNS  # noqa: E402 - as above
 
 NY, NX, IMAGES, SCALE = 3080, 3072, 20, 1.012 / 3600
 CARDS = [
@@ -49,7 +50,7 @@ def write(lakehouse):
     rows = []
     for number in range(IMAGES):
         image = random.normal(0, 6, (NY, NX)).astype(np.float32)
-        data = encode_image(image, CARDS, name="DIFFIMG")
+        data = encode_image(image, CARDS, name="DIFFIMG", tile_columns=TILE_COLUMNS)
         path = f"sci/{number}_{DIFFERENCE}"
         lakehouse.storage.put_bytes_atomically(data, path)
         lakehouse.storage.put_bytes_atomically(psf_file, f"sci/{number}_{PSF}")

@@ -16,9 +16,10 @@ from zsds_tasks.errors import (
 )
 
 COMMANDS = (
-    "run", "up", "down", "airflow", "doctor", "simulate", "ingest", "assess", "masters", "process",
+    "run", "up", "down", "airflow", "doctor", "warm", "simulate", "ingest", "assess", "masters", "process",
     "residuals", "refine", "leds", "references", "difference", "check", "publish", "score", "report", "tidy",
-    "alerts", "lineage", "table", "dictionary", "train", "models", "lightcurves",
+    "alerts", "lineage", "table", "dictionary", "train", "models", "lightcurves", "query", "release",
+    "diff", "objects", "survey",
 )  # fmt: skip
 
 

@@ -10,6 +10,13 @@ HEAVY = {
 }  # fmt: skip
 # Change this on purpose only: it is what operators see.
 SNAPSHOT = {
+    "catalogs": [
+        "calibrate_survey",
+        "check_catalogs",
+        "make_release",
+        "update_lightcurves",
+        "update_objects",
+    ],
     "exposure": ["make_alerts", "process", "send_alerts"],
     "ingest": ["ingest_raw"],
     "night": [
@@ -25,6 +32,7 @@ SNAPSHOT = {
         "score_against_truth",
         "send_alerts",
         "update_lightcurves",
+        "update_objects",
         "write_report",
     ],
     "references": ["build_references", "make_alerts", "subtract_references"],
@@ -96,10 +104,22 @@ def test_the_night_publishes_only_after_its_checks_and_always_reports(parsed):
         "send_alerts",
     ]
     assert tasks["send_alerts"]["downstream"] == tasks["archive_alerts"]["downstream"] == []
-    assert tasks["update_lightcurves"]["downstream"] == ["check_tables"]
+    assert tasks["update_lightcurves"]["downstream"] == ["update_objects"]
+    assert tasks["update_objects"]["downstream"] == ["check_tables", "score_against_truth"]
     assert "publish_catalogs" in tasks["check_tables"]["downstream"]
     assert "write_report" in tasks["check_tables"]["downstream"]
     assert tasks["write_report"]["trigger_rule"] == "all_done"
+
+
+def test_a_release_is_made_only_of_what_was_checked(parsed):
+    tasks = dags_of(parsed)["catalogs"]["tasks"]
+    assert tasks["update_lightcurves"]["downstream"] == ["calibrate_survey"]
+    assert tasks["calibrate_survey"]["downstream"] == ["update_objects"]
+    # A survey whose fields nowhere overlap has nothing to solve; its objects are made all the same.
+    assert tasks["update_objects"]["trigger_rule"] == "none_failed"
+    assert tasks["update_objects"]["downstream"] == ["check_catalogs"]
+    assert tasks["check_catalogs"]["downstream"] == ["make_release"]
+    assert tasks["make_release"]["trigger_rule"] == "all_success"
 
 
 def test_timetables(parsed):

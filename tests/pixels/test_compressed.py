@@ -38,6 +38,22 @@ def test_floats_keep_their_values_to_a_fraction_of_their_noise(image):
     assert encode_image(image, CARDS, name="IMAGE") == data
 
 
+@pytest.mark.parametrize("columns", [10, 16, 36, 37, 500])
+def test_narrow_tiles_hold_the_same_image_and_others_read_them(columns):
+    image = np.random.default_rng(4).normal(100.0, 2.0, (70, 37)).astype(np.float32)
+    image[3, 5] = np.nan
+    image[32:64, :columns] = 5.0
+    restored = np.empty_like(image)
+    data = encode_image(image, CARDS, name="IMAGE", tile_columns=columns, restored=restored)
+    again = decode_image(data, subject="here")
+    assert np.array_equal(again, restored, equal_nan=True)
+    assert np.nanmax(np.abs(again - image)) < 1.5 * 2.0 / QUANTIZE_LEVEL
+    assert (again[32:64, :columns] == 5.0).all()
+    with fits.open(io.BytesIO(data)) as hdus:
+        np.testing.assert_allclose(hdus["IMAGE"].data, again, rtol=1e-6)
+    assert (data == encode_image(image, CARDS, name="IMAGE")) == (columns >= 37)
+
+
 def test_integers_are_exact_and_keywords_are_there():
     mask = np.random.default_rng(5).integers(0, 1 << 13, (33, 20)).astype(np.uint16)
     data = encode_image(mask, CARDS, name="MASK")

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
+from scipy import fft, ndimage
+from scipy.spatial import cKDTree
 
 from zsds_tasks.science.candidates.detect import DetectConfig, detect
 
 CONFIG = DetectConfig()
+WHOLE = CONFIG.model_copy(update={"between_pixels": False})
 
 
 def bumps(places, heights, shape=(90, 101), sigma=1.2):
@@ -19,13 +21,95 @@ def bumps(places, heights, shape=(90, 101), sigma=1.2):
     return image.astype(np.float32)
 
 
+def filtered(noise, fwhm):
+    """White noise through the matched filter of a Gaussian star, of unit variance."""
+    f = [fft.fftfreq(n) for n in noise.shape]
+    ways = [np.exp(-2 * (np.pi * fwhm / 2.3548 * part) ** 2) for part in f]
+    kernel = ways[0][:, None] * ways[1]
+    spectrum = fft.fft2(noise) * kernel / np.sqrt((kernel**2).mean())
+    return fft.ifft2(spectrum).real.astype(np.float32)
+
+
+def scores_of_stars(x, y, height, shape, fwhm):
+    """What stars add to the score: the filter's own correlation, root of two as wide as a star."""
+    score, variance = np.zeros(shape, np.float32), 2 * (fwhm / 2.3548) ** 2
+    for i in range(-8, 9):
+        for j in range(-8, 9):
+            row, column = np.rint(y).astype(int) + i, np.rint(x).astype(int) + j
+            squares = (row - y) ** 2 + (column - x) ** 2
+            score[row, column] += height * np.exp(-squares / (2 * variance))
+    return score
+
+
 def test_both_signs_are_found_between_pixels():
     found = detect(bumps([(30.3, 40.2), (70.6, 20.9)], [20, -9]), CONFIG)
     assert found.sign.tolist() == [-1.0, 1.0]
-    assert found.x == pytest.approx([70.6, 30.3], abs=0.1)
-    assert found.y == pytest.approx([20.9, 40.2], abs=0.1)
-    assert (found.score > 0).all()
-    assert found.score[1] == bumps([(30.3, 40.2)], [20]).max()
+    assert found.x == pytest.approx([70.6, 30.3], abs=0.01)
+    assert found.y == pytest.approx([20.9, 40.2], abs=0.01)
+    assert found.score == pytest.approx([9, 20], rel=0.01)
+    whole = detect(bumps([(30.3, 40.2), (70.6, 20.9)], [20, -9]), WHOLE)
+    assert whole.score[1] == bumps([(30.3, 40.2)], [20]).max()
+    assert whole.x.tolist() == [71.0, 30.0]
+
+
+@given(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5), st.floats(1.1, 2.0), st.sampled_from([1.0, -1.0]))
+@settings(max_examples=30, deadline=None)
+def test_a_peak_is_as_high_as_it_is_between_pixels(dx, dy, sigma, sign):
+    image = sign * bumps([(30 + dx, 40 + dy)], [10], sigma=sigma)
+    found = detect(image, CONFIG)
+    assert found.score == pytest.approx([10], rel=0.012)
+    assert found.x == pytest.approx([30 + dx], abs=0.01)
+    assert found.y == pytest.approx([40 + dy], abs=0.01)
+
+
+def test_a_source_under_the_threshold_at_every_pixel_is_found_if_it_is_over_it_between_them():
+    image = bumps([(30.5, 40.5)], [5.2])
+    assert image.max() < 4.5
+    assert len(detect(image, CONFIG).brighter_than(5.0)) == 1
+    assert len(detect(image, WHOLE).brighter_than(5.0)) == 0
+
+
+def test_beside_something_unknown_the_pixel_counts():
+    image = bumps([(30.4, 40.4)], [10])
+    image[37, 27] = np.nan
+    found = detect(image, CONFIG)
+    assert (found.x[0], found.y[0], found.score[0]) == (30.0, 40.0, image[40, 30])
+
+
+def test_what_is_asked_for_from_a_height_on_is_the_same():
+    score = filtered(np.random.default_rng(5).normal(0, 1, (200, 210)), 2.2)
+    every, some = detect(score, CONFIG), detect(score, CONFIG, 3.5)
+    assert 0 < len(some) < len(every)
+    assert np.array_equal(every.brighter_than(3.5).x, some.x)
+    assert np.array_equal(every.brighter_than(3.5).score, some.score)
+
+
+def test_noise_has_as_many_peaks_as_theory_says():
+    side, fwhm = 1000, 2.2
+    score = filtered(np.random.default_rng(11).normal(0, 1, (side, side)), fwhm)
+    found, whole = (detect(score, config.model_copy(update={"merge_px": 0.0})) for config in (CONFIG, WHOLE))
+    for u in (3.5, 4.0):
+        expected = 2 * 0.176 * side**2 / fwhm**2 * u * np.exp(-(u**2) / 2)
+        n = len(found.brighter_than(u))
+        assert abs(n / expected - 1) < 0.1 + 3 / np.sqrt(expected)
+        assert len(whole.brighter_than(u)) < 0.7 * n
+
+
+def test_at_equal_false_positives_more_sources_are_found_than_at_whole_pixels():
+    rng, side, fwhm, step = np.random.default_rng(12), 1200, 1.9, 16
+    noise = filtered(rng.normal(0, 1, (side, side)), fwhm)
+    y, x = np.mgrid[20 : side - 20 : step, 20 : side - 20 : step].reshape(2, -1)
+    y, x = y + rng.uniform(-0.5, 0.5, y.size), x + rng.uniform(-0.5, 0.5, x.size)
+    score = noise + scores_of_stars(x, y, 4.1, noise.shape, fwhm)
+    whole, false = (np.sort(detect(noise, config).score) for config in (WHOLE, CONFIG))
+    n_false = int((whole >= 4.0).sum())
+    shares = []
+    for config, least in ((WHOLE, 4.0), (CONFIG, false[-n_false])):
+        found = detect(score, config).brighter_than(least)
+        places = np.column_stack([found.x, found.y])[found.sign > 0]
+        shares.append((cKDTree(places).query(np.column_stack([x, y]))[0] < 1.5).mean())
+    assert n_false > 50
+    assert shares[1] > shares[0] + 0.01
 
 
 def test_thresholds_are_inclusive_and_two():
@@ -79,7 +163,15 @@ def test_more_peaks_than_room_are_all_found():
 def test_detections_obey_their_definition(seed, radius):
     rng = np.random.default_rng(seed)
     image = (ndimage.gaussian_filter(rng.normal(0, 1, (70, 80)), 1.0) * 11).astype(np.float32)
-    config = CONFIG.model_copy(update={"merge_px": radius})
+    config = WHOLE.model_copy(update={"merge_px": radius})
+    between = detect(image, CONFIG.model_copy(update={"merge_px": 0.0}))
+    whole = detect(image, WHOLE.model_copy(update={"merge_px": 0.0}))
+    # Between pixels every peak of a pixel is there, no lower, within half a pixel.
+    index = cKDTree(np.column_stack([between.x, between.y, 1e3 * between.sign]))
+    away, row = index.query(np.column_stack([whole.x, whole.y, 1e3 * whole.sign]), p=np.inf)
+    assert (away <= 0.5).all()
+    assert (between.score[row] >= whole.score).all()
+    assert between.score.min() >= 3.0
     found, mirrored = detect(image, config), detect(-image, config)
     assert np.array_equal(found.sign, -mirrored.sign)
     assert np.array_equal(found.x, mirrored.x)

@@ -94,6 +94,21 @@ def test_what_faded_is_negative():
     assert labels["kind"].tolist() == ["transient", "variable"]
 
 
+def test_supernovae_that_no_image_tells_apart_are_one_change():
+    galaxy = (2, "galaxy", 400, 100, 16.0)
+    three = sources(galaxy, *((n, "supernova", 400 + 0.4 * n, 100, 20.0) for n in (-1, 0, 1)))
+    total = float(magnitude_of(3 * flux_of(20.0)))
+    labels = label(
+        found((400, 100, total, True), (400, 100, total, False)), image_truth(three, [sources(galaxy)])
+    )
+    assert labels["kind"].tolist() == ["transient", "change_residual"]
+    assert labels["mag"][0] == pytest.approx(20.0)
+    apart = image_truth(
+        sources(galaxy, *((n, "supernova", 400 + 2 * n, 100, 20.5) for n in (-1, 0, 1))), [sources(galaxy)]
+    )
+    assert not label(found((400, 100, total, True)), apart)["is_real"].any()
+
+
 def test_light_that_some_epochs_hold_counts_by_their_share():
     """Half of the epochs have the transient at its present brightness: half of it is the change."""
     with_it = sources((11, "transient", 400, 100, 18.0))

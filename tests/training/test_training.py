@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pyarrow as pa
 import pytest
 from realbogus_builders import candidates_of, labelled, stamps_of
 
@@ -62,7 +65,7 @@ def test_both_models_learn_and_agree_with_onnx_runtime(parts, tmp_path):
 def test_trees_agree_where_values_are_unknown(parts):
     from zsds_tasks.training.trees import train_trees, trees_to_onnx
 
-    of = {name: (feature_matrix(p.table), *run._truth(p)) for name, p in parts.items() if p.table.num_rows}
+    of = {name: (feature_matrix(p.table, p.stamps), *run._truth(p)) for name, p in parts.items()}
     booster = train_trees(of["train"], of["validation"], SMALL.trees)
     card = ModelCard(version="toy", kind="features", sha256="0" * 64, features=run.FEATURES)
     model = run._loaded(trees_to_onnx(booster), card)
@@ -166,15 +169,45 @@ def test_declarations_of_a_sky(tmp_path):
     from zsds_tasks.simulator.configuration import load_simulator
 
     config = load_training_config(REPOSITORY / "include")
-    for sky in config.sets.skies[5:7]:
+    skies = config.sets.skies
+    for sky in (skies[0], next(sky for sky in skies if sky.is_natural)):
         include = write_include(sky, config.sets, REPOSITORY / "include", tmp_path / sky.name)
         simulator = load_simulator(include)
         assert simulator.schedule.bias_frames == 0
-        denser = simulator.transients.kinds["sn_ia"].per_square_degree_and_season > 100
+        denser = simulator.transients.kinds["outburst"].per_square_degree_and_season > 100
         assert denser != sky.is_natural
         assert load_realbogus_config(include).images is None
     assert merged({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}) == {"a": {"b": 1, "c": 3}}
 
 
 def test_candidates_of_the_builder_have_every_feature():
-    assert np.isfinite(feature_matrix(candidates_of(np.array([True, False])))).mean() > 0.9
+    is_real = np.array([True, False])
+    assert np.isfinite(feature_matrix(candidates_of(is_real), stamps_of(is_real))).mean() > 0.9
+
+
+def test_kinds_that_are_left_out_are_neither_trained_on_nor_counted():
+    sets = [labelled(60, name, k) for k, name in enumerate(("train", "validation", "test"))]
+    kinds = [np.where(np.arange(60) % 10 == 0, "passed", one.column("kind")) for one in sets]
+    place = sets[0].table.schema.get_field_index("kind")
+    sets = [
+        replace(one, table=one.table.set_column(place, "kind", pa.array(kind)))
+        for one, kind in zip(sets, kinds, strict=True)
+    ]
+    parts = run.split_sets(sets, SMALL)
+    assert {name: part.table.num_rows for name, part in parts.items()} == {
+        "train": 54, "validation": 54, "test": 54, "natural": 0, "left_out": 6,
+    }  # fmt: skip
+    assert set(parts["left_out"].column("kind")) == {"passed"}
+
+
+def test_quality_is_told_by_strength_and_for_what_triggers(parts):
+    is_real = parts["test"].column("is_real").astype(bool)
+    scores = {"test": is_real.astype(np.float32), "natural": np.zeros(0), "left_out": np.zeros(0)}
+    found = run._measured(scores, parts, SMALL)
+    by_strength = found["test"]["by_scorr"]
+    assert sum(row["real"] for row in by_strength) == is_real.sum()
+    assert sum(row["bogus"] for row in by_strength) == (~is_real).sum()
+    assert {row["real_passing"] for row in by_strength} <= {1.0, None}
+    assert {row["bogus_passing"] for row in by_strength} <= {0.0, None}
+    assert found["test_triggers"]["n_real"] == is_real.sum()
+    assert found["test_triggers"]["missed"] == 0.0

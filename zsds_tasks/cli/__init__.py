@@ -10,7 +10,18 @@ import sys
 
 import typer
 
-from zsds_tasks.cli import alerts, lightcurves, operate, pipeline, simulate, tables, train
+from zsds_tasks.cli import (
+    alerts,
+    lightcurves,
+    objects,
+    operate,
+    pipeline,
+    query,
+    releases,
+    simulate,
+    tables,
+    train,
+)
 from zsds_tasks.cli.console import fail
 from zsds_tasks.errors import (
     ConfigurationError,
@@ -34,7 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for room in (operate, simulate, pipeline, alerts, lightcurves, tables, train):
+for room in (operate, simulate, pipeline, alerts, lightcurves, objects, query, releases, tables, train):
     room.register(app)
 
 

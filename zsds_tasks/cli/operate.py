@@ -1,4 +1,4 @@
-"""Run the installation: ``run``, ``up``, ``down``, ``doctor``."""
+"""Run the installation: ``run``, ``up``, ``down``, ``doctor``, ``warm``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zsds_tasks.cli.console import console, live_line, say, show_facts, show_row
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (run, up, down, doctor):
+    for command in (run, up, down, doctor, warm):
         app.command()(command)
     app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(airflow)
 
@@ -101,6 +101,15 @@ def doctor() -> None:
     )
     if not all(f.ok for f in findings):
         raise typer.Exit(5)
+
+
+def warm() -> None:
+    """Compile all kernels ahead, on all cores; without it, each is compiled where it is first used."""
+    from zsds_tasks.operations.kernels import compile_kernels
+
+    with live_line() as tell:
+        seconds = compile_kernels(tell)
+    say(f"kernels are compiled ({seconds:.0f} s)")
 
 
 def airflow(context: typer.Context) -> None:

@@ -234,13 +234,14 @@ def score(night: Night) -> None:
     from zsds_tasks.simulator.score import score_raw
     from zsds_tasks.simulator.score_calibration import is_met, score_calibration
     from zsds_tasks.simulator.score_candidates import assess_candidates
+    from zsds_tasks.simulator.score_curves import assess_curves
     from zsds_tasks.simulator.score_science import score_science
     from zsds_tasks.survey.nights import ObservingNight
 
     lakehouse, truth, this = open_lakehouse(), load_settings().truth_folder, ObservingNight.parse(night)
     found, calibrated = score_raw(lakehouse, truth, this), score_calibration(lakehouse, truth, this)
     measures = [*found.measures(), *calibrated, *score_science(lakehouse, truth, this)]
-    measures += assess_candidates(lakehouse, truth, this).measures
+    measures += [*assess_candidates(lakehouse, truth, this).measures, *assess_curves(lakehouse, truth, this)]
     show_rows(
         f"score of {night}",
         ("measure", "value", "target", "ok", ""),

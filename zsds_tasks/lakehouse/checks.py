@@ -9,7 +9,6 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -18,46 +17,14 @@ import pandas as pd
 import pyarrow as pa
 
 from zsds_tasks.errors import DeclarationError
+from zsds_tasks.lakehouse.findings import EXAMPLES, Finding, TableCheck, off
 from zsds_tasks.lakehouse.relations import names_in
 from zsds_tasks.lakehouse.suites import RELATION, Expected, Lookup, Suite, declared_suite
-from zsds_tasks.products.tables import TableDeclaration
+from zsds_tasks.products.tables import INDEX_COLUMN, TableDeclaration
 
-EXAMPLES = 5
-"""How many rows that break an expectation are kept as examples."""
-NAMED = 3
-"""How many of their values the sentence of a finding names."""
+__all__ = ["Finding", "TableCheck", "add_lookups", "check_rows", "to_pandas"]
 
 _TAKEN = "__taken__"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What came of one expectation."""
-
-    expected: Expected
-    success: bool
-    rows: int
-    unexpected: int
-    observed: str | None
-    """What was found instead, in words; None when the expectation holds."""
-    examples: tuple[dict[str, str], ...] = ()
-    """Some of the offending rows: key columns and the columns concerned."""
-
-
-@dataclass(frozen=True)
-class TableCheck:
-    """What came of all expectations on one table."""
-
-    table: str
-    version: int
-    rows: int
-    findings: tuple[Finding, ...]
-
-    @property
-    def failed(self) -> tuple[Finding, ...]:
-        """Findings that do not hold, critical ones first."""
-        broken = [f for f in self.findings if not f.success]
-        return tuple(sorted(broken, key=lambda f: f.expected.severity))
 
 
 def check_rows(
@@ -74,7 +41,7 @@ def check_rows(
     Parameters
     ----------
     rows : pyarrow.Table
-        Rows as stored, in the declared columns.
+        In the declared columns; with the spatial index before them, it is judged as well.
     declaration : TableDeclaration
         Gives the base suite.
     suite : Suite
@@ -98,7 +65,7 @@ def check_rows(
     """
     frame = to_pandas(rows)
     key = list(declaration.key)
-    base = declared_suite(declaration)
+    base = declared_suite(declaration, indexed=INDEX_COLUMN in rows.schema.names)
     findings = _validate(frame, base.expectations, key, {})
     if suite.expectations:
         joined = add_lookups(frame, suite.meta.lookups, others or {}, subject=declaration.table)
@@ -108,7 +75,7 @@ def check_rows(
 
 
 def to_pandas(rows: pa.Table) -> pd.DataFrame:
-    """Return rows as a frame whose integers stay integers beside nulls."""
+    """Return rows as a frame whose integers stay integers beside nulls; nested columns stay Arrow's."""
     nullable = {
         pa.int8(): pd.Int8Dtype(),
         pa.int16(): pd.Int16Dtype(),
@@ -116,7 +83,11 @@ def to_pandas(rows: pa.Table) -> pd.DataFrame:
         pa.int64(): pd.Int64Dtype(),
         pa.bool_(): pd.BooleanDtype(),
     }
-    frame: pd.DataFrame = rows.to_pandas()
+    nested = [field.name for field in rows.schema if pa.types.is_struct(field.type)]
+    frame: pd.DataFrame = rows.drop_columns(nested).to_pandas()
+    for name in nested:
+        frame[name] = pd.arrays.ArrowExtensionArray(rows.column(name))
+    frame = frame[list(rows.schema.names)] if nested else frame
     for field in rows.schema:
         if rows.column(field.name).null_count and field.type in nullable:
             frame[field.name] = rows.column(field.name).to_pandas(types_mapper=nullable.get)
@@ -133,30 +104,40 @@ def add_lookups(
     DeclarationError
         If a lookup names a table or column that is not there.
     """
-    joined = frame.copy()
+    joined = frame.copy(deep=False)
     for lookup in lookups:
-        pairs = lookup.pairs
-        wanted = {*pairs.values(), *([lookup.take] if lookup.take else [])}
-        if lookup.table not in others or not wanted <= set(others[lookup.table].schema.names):
+        if lookup.table not in others or not lookup.there <= set(others[lookup.table].schema.names):
             raise DeclarationError(
-                f"lookup {lookup.column!r} needs {', '.join(sorted(wanted))} of table {lookup.table!r}",
+                f"lookup {lookup.column!r} needs {', '.join(sorted(lookup.there))} of table {lookup.table!r}",
                 subject=subject,
                 remedy="mend meta.lookups of the suite",
             )
-        by = list(pairs)
-        other = to_pandas(others[lookup.table].select(sorted(wanted)))
-        if lookup.take is not None:  # under a name of its own: it may be one of those that must agree
-            other[_TAKEN] = other[lookup.take]
-        other = other.rename(columns={there: here for here, there in pairs.items()})
-        if lookup.take is None:
-            counts = other.groupby(by).size().rename(lookup.column).reset_index()
-            joined = joined.merge(counts, on=by, how="left")
-            joined[lookup.column] = joined[lookup.column].fillna(0).astype("int64")
-        else:
-            # A key that is doubled there is another expectation's business; rows here must not multiply.
-            taken = other.drop_duplicates(by).set_index(by)[_TAKEN].rename(lookup.column)
-            joined = joined.merge(taken.reset_index(), on=by, how="left")
+        by = list(lookup.pairs)
+        found = _found(lookup, to_pandas(others[lookup.table].select(sorted(lookup.there))))
+        # Only the columns that must agree are joined: rows keep their order, wide tables are not copied.
+        column = frame[by].merge(found.rename(_TAKEN).reset_index(), on=by, how="left")[_TAKEN]
+        if lookup.wanted is None:
+            column = column.fillna(0).astype("int64")
+        elif lookup.sum is not None:
+            column = column.fillna(0)
+        joined[lookup.column] = column.array
     return joined
+
+
+def _found(lookup: Lookup, other: pd.DataFrame) -> pd.Series:
+    """Return what a lookup adds, by the columns that must agree."""
+    here = {there: here for here, there in lookup.pairs.items()}
+    by = list(lookup.pairs)
+    if lookup.wanted is None:
+        return other.rename(columns=here).groupby(by).size()
+    kind, name = lookup.wanted
+    other[_TAKEN] = other[name]  # under a name of its own: it may be one of those that must agree
+    other = other.rename(columns=here)
+    if kind == "take":
+        # A key that is doubled there is another expectation's business; rows here must not multiply.
+        return other.drop_duplicates(by).set_index(by)[_TAKEN]
+    groups = other.groupby(by)[_TAKEN]
+    return {"sum": groups.sum, "smallest": groups.min, "largest": groups.max}[kind]()
 
 
 def _check_names(suite: Suite, frame: pd.DataFrame, constants: Mapping[str, Any]) -> None:
@@ -220,12 +201,11 @@ def _finding(expected: Expected, result: Any, rows: int) -> Finding:
     failure = _exception(result.exception_info)
     details: Mapping[str, Any] = result.result or {}
     unexpected = int(details.get("unexpected_count", rows))
+    values = tuple(dict.fromkeys(_word(v) for v in details.get("partial_unexpected_list", [])))
     if failure:
         observed = f"could not be evaluated: {failure}"
     elif "unexpected_count" in details:
-        values = [_word(v) for v in details.get("partial_unexpected_list", [])]
-        distinct = list(dict.fromkeys(values))[:NAMED]
-        observed = f"{unexpected} of {rows} rows" + (f", such as {'; '.join(distinct)}" if distinct else "")
+        observed = off(unexpected, rows, values)
     else:
         observed = f"found {_word(details.get('observed_value'))}"
     examples = tuple(
@@ -233,7 +213,13 @@ def _finding(expected: Expected, result: Any, rows: int) -> Finding:
         for example in (details.get("partial_unexpected_index_list") or [])[:EXAMPLES]
     )
     return Finding(
-        expected, success=False, rows=rows, unexpected=unexpected, observed=observed, examples=examples
+        expected,
+        success=False,
+        rows=rows,
+        unexpected=unexpected,
+        observed=observed,
+        examples=examples,
+        values=values if observed == off(unexpected, rows, values) else (),
     )
 
 

@@ -23,7 +23,7 @@ def data_docs(night: str, checks: Sequence[TableCheck]) -> dict[str, str]:
     Parameters
     ----------
     night : str
-        Observing night, YYYYMMDD.
+        Observing night, YYYYMMDD; or a word for rows of all nights.
     checks : sequence of TableCheck
 
     Returns
@@ -77,7 +77,8 @@ def _index(night: str, checks: Sequence[TableCheck]) -> str:
         body += section("What does not hold", "".join(_case(f, where) for where, f in broken))
     columns = ("Table", "Version", "Rows", "Expectations", "Hold", "")
     body += section("Tables", table(columns, rows, numeric=(1, 2, 3, 4)))
-    return page(f"Data Docs, night {night}", body + _footer('<a href="../index.html">Night report</a>'))
+    link = '<a href="../index.html">Night report</a>' if night.isdigit() else ""
+    return page(f"Data Docs, {_of(night)}", body + _footer(link))
 
 
 def _table_page(night: str, check: TableCheck) -> str:
@@ -95,19 +96,25 @@ def _table_page(night: str, check: TableCheck) -> str:
             "Derived from the declaration",
             f"Columns, types, ranges and key, from include/schemas/tables/{check.table}.yaml.",
         ),
+        ("comparison", "Compared", "With earlier nights, or with what there is to be done."),
     ):
         rows = [_row(finding) for finding in check.findings if finding.expected.origin == origin]
         if rows:
             columns = ("", "Expectation", "Column or relation", "Severity", "Rows off")
             body += section(heading, table(columns, rows, numeric=(4,)), note=note)
     links = f'<a href="{INDEX}">All tables</a> · <a href="{escape(check.table)}.json">Results as JSON</a>'
-    words = f"Version {check.version} of the table, {check.rows:,} rows of this night. {links}"
-    return page(f"{check.table}, night {night}", body + _footer(words))
+    of = " of this night" if night.isdigit() else ""
+    words = f"Version {check.version} of the table, {check.rows:,} rows{of}. {links}"
+    return page(f"{check.table}, {_of(night)}", body + _footer(words))
+
+
+def _of(night: str) -> str:
+    return f"night {night}" if night.isdigit() else night
 
 
 def _heading(night: str, title: str, sentence: str) -> str:
     return (
-        f'<header><div class="over">Night {escape(night)} · checks</div><h1>{escape(title)}</h1>'
+        f'<header><div class="over">{escape(_of(night).capitalize())} · checks</div><h1>{escape(title)}</h1>'
         f'<p class="lead">{escape(sentence)}.</p></header>'
     )
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import zsds_tasks
-from zsds_tasks.lakehouse import layout
+from zsds_tasks.lakehouse import id_index, layout
 from zsds_tasks.lakehouse.encoding import encode
 from zsds_tasks.lakehouse.margins import MarginFinder
 from zsds_tasks.lakehouse.storage import relative_path
@@ -128,7 +128,7 @@ def finish_collection(
     schema: pa.Schema,
     margin_arcsec: float,
 ) -> None:
-    """Make a collection of leaves that lie in ``<folder>/<name>`` already: sidecars, margin, properties.
+    """Make a collection of leaves that lie in ``<folder>/<name>`` already: sidecars, margin, index, facts.
 
     Parameters
     ----------
@@ -150,12 +150,17 @@ def finish_collection(
         if margins:
             margin = margin_name(facts.name, margin_arcsec)
             _write_margin(storage, f"{folder}/{margin}", facts, margin_arcsec, margins, schema)
+    column = id_index.id_column(schema)
+    if column:
+        _write_index(storage, folder, facts, leaves, column)
     # Last, because it is what makes a folder a collection.
     properties: dict[str, object] = {
         "obs_collection": facts.name,
         "hats_primary_table_url": facts.name,
         "all_margins": margin,
         "default_margin": margin,
+        "all_indexes": f"{column} {id_index.index_name(facts.name, column)}" if column else None,
+        "default_index": column,
         **_provenance(facts),
     }
     write_properties(storage, f"{folder}/collection.properties", properties)
@@ -200,6 +205,24 @@ def _write_margin(
         "hats_margin_threshold": f"{margin_arcsec:g}",
     }
     write_sidecars(storage, folder, leaves, schema, properties)
+
+
+def _write_index(storage: Storage, folder: str, facts: CatalogFacts, leaves: list[Leaf], column: str) -> None:
+    name = id_index.index_name(facts.name, column)
+    in_order = sorted(leaves, key=lambda leaf: leaf.pixel.first)
+    files = [(leaf.pixel, f"{folder}/{facts.name}/{leaf_path(leaf.pixel)}") for leaf in in_order]
+    rows, size = id_index.write_parts(storage, f"{folder}/{name}", files, column)
+    properties = {
+        "obs_collection": name,
+        "dataproduct_type": "index",
+        "hats_nrows": rows,
+        "hats_primary_table_url": facts.name,
+        "hats_index_column": column,
+        "hats_index_extra_column": INDEX_COLUMN,
+        "hats_estsize": size // 1024,
+        **_provenance(facts),
+    }
+    write_properties(storage, f"{folder}/{name}/hats.properties", properties)
 
 
 def _provenance(facts: CatalogFacts) -> dict[str, object]:

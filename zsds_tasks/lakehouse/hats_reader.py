@@ -47,7 +47,8 @@ class HatsReader:
         self._settings = settings
 
     @cached_property
-    def _place(self) -> tuple[pafs.FileSystem, str]:
+    def _opened(self) -> tuple[pafs.FileSystem, str, dict[str, str]]:
+        """The file system, where the catalogue or collection lies, and what a collection says of itself."""
         if "://" not in self.uri or self.uri.startswith("s3://"):
             filesystem, prefix = open_storage(self.uri, self._settings).arrow()
         else:
@@ -55,10 +56,29 @@ class HatsReader:
 
             remote, path = fsspec.core.url_to_fs(self.uri)
             filesystem, prefix = pafs.PyFileSystem(pafs.FSSpecHandler(remote)), path.rstrip("/") + "/"
-        collection = self._properties_at(filesystem, f"{prefix}collection.properties")
-        if collection is not None:
-            prefix += collection["hats_primary_table_url"].strip("/") + "/"
-        return filesystem, prefix
+        return filesystem, prefix, self._properties_at(filesystem, f"{prefix}collection.properties") or {}
+
+    @cached_property
+    def _place(self) -> tuple[pafs.FileSystem, str]:
+        filesystem, prefix, collection = self._opened
+        primary = collection.get("hats_primary_table_url", "").strip("/")
+        return filesystem, f"{prefix}{primary}/" if primary else prefix
+
+    @property
+    def filesystem(self) -> pafs.FileSystem:
+        """The file system that `files` and `id_index` belong to."""
+        return self._opened[0]
+
+    def id_index(self, column: str) -> list[str]:
+        """Return the files of the collection's index of a column, sorted by it; none if there is no such."""
+        filesystem, prefix, collection = self._opened
+        words = collection.get("all_indexes", "").split()
+        folder = dict(zip(words[::2], words[1::2], strict=False)).get(column)
+        if folder is None:
+            return []
+        with translated(self.uri):
+            inside = filesystem.get_file_info(pafs.FileSelector(f"{prefix}{folder}/dataset/index"))
+        return sorted(found.path for found in inside if found.is_file)
 
     @cached_property
     def properties(self) -> dict[str, str]:
@@ -176,18 +196,22 @@ class HatsReader:
         right_order = self.properties.get("hats_col_healpix_order") == str(healpix.INDEX_ORDER)
         return name if right_order and name in self.schema.names else None
 
-    def _read_pixel(self, pixel: Pixel, wanted: pa.Schema, ranges: healpix.Integers) -> pa.Table:
+    def files(self, pixel: Pixel) -> list[str]:
+        """Return the files that hold the rows of one of `pixels`."""
         filesystem, prefix = self._place
         suffix = self.properties.get("hats_npix_suffix", ".parquet")
         leaf = f"{prefix}dataset/{layout.hats_folder(pixel)}{suffix.rstrip('/')}"
-        files = [leaf]
-        if suffix == "/":
-            inside = filesystem.get_file_info(pafs.FileSelector(leaf))
-            files = [found.path for found in inside if found.is_file and found.size]
+        if suffix != "/":
+            return [leaf]
+        inside = filesystem.get_file_info(pafs.FileSelector(leaf))
+        return [found.path for found in inside if found.is_file and found.size]
+
+    def _read_pixel(self, pixel: Pixel, wanted: pa.Schema, ranges: healpix.Integers) -> pa.Table:
+        filesystem = self.filesystem
         index = self._index_column
         parts = []
         with translated(f"{self.uri} {layout.hats_folder(pixel)}"):
-            for file in files:
+            for file in self.files(pixel):
                 if index is not None:
                     parts.append(read_groups(filesystem, file, wanted, ranges, index))
                 else:

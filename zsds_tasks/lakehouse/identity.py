@@ -32,10 +32,8 @@ def row_codes(tables: Sequence[pa.Table], key: Sequence[str]) -> list[NDArray[np
     """
     total = sum(table.num_rows for table in tables)
     codes = np.zeros(total, dtype=np.int64)
-    for name in key:
+    for name in key if total else ():
         column = pa.chunked_array([chunk for table in tables for chunk in table.column(name).chunks])
-        if total == 0:
-            break
         values = pc.dictionary_encode(column).combine_chunks().indices.to_numpy().astype(np.int64)
         # Dense again after each column, so that the product never overflows.
         _, codes = np.unique(codes * (values.max() + 1) + values, return_inverse=True)
@@ -71,8 +69,13 @@ def same_content(left: pa.Table, right: pa.Table) -> NDArray[np.bool_]:
     """
     same = np.ones(left.num_rows, dtype=bool)
     for name in left.schema.names:
-        same &= _same_values(_whole(left.column(name)), _whole(right.column(name)))
+        same &= same_column(left.column(name), right.column(name))
     return same
+
+
+def same_column(left: pa.ChunkedArray, right: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """Say where two columns of one type and length hold the same; see `same_content`."""
+    return _same_values(_whole(left), _whole(right))
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

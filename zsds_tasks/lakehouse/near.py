@@ -88,13 +88,37 @@ def read_near(
         Empty if nothing was ever written.
     """
     places = healpix.unit_vectors(np.atleast_1d(ra), np.atleast_1d(dec))
-    found, ra_found, dec_found = _read(table, _cells(places, radius_arcsec), columns, where)
+    found, ra_found, dec_found = _read(table, cells_around(places, radius_arcsec), columns, where)
     chord = 2 * np.sin(np.radians(radius_arcsec / 3600) / 2)
     inside = np.zeros(found.num_rows, bool)
     if found.num_rows and len(places):
         nearest, _ = cKDTree(places).query(healpix.unit_vectors(ra_found, dec_found))
         inside = nearest <= chord * (1 + 1e-9)
     return _finished(table, found, inside, columns)
+
+
+def read_ranges(
+    table: Table, ranges: healpix.Integers, columns: Sequence[str], where: Where | None = None
+) -> pa.Table:
+    """Return the rows of a table in ranges of the order-29 index that meet conditions, sorted by key.
+
+    Parameters
+    ----------
+    table : Table
+        Laid out over the sky.
+    ranges : numpy.ndarray (R, 2), int64
+        Sorted, disjoint, half-open.
+    columns : sequence of str
+    where : mapping, optional
+        As `Table.read` takes it.
+
+    Returns
+    -------
+    pyarrow.Table
+        Empty if nothing was ever written.
+    """
+    found, _, _ = _read(table, ranges, columns, where)
+    return _finished(table, found, np.ones(found.num_rows, bool), columns)
 
 
 def largest(table: Table, column: str, where: Where) -> Any:
@@ -123,7 +147,7 @@ def largest(table: Table, column: str, where: Where) -> Any:
     return table.on_snapshot(load)
 
 
-def _cells(places: NDArray[np.float64], radius_arcsec: float) -> healpix.Integers:
+def cells_around(places: NDArray[np.float64], radius_arcsec: float) -> healpix.Integers:
     """Return ranges of the spatial index that cover circles around places (n, 3).
 
     Cells are much wider than circles: one that reaches into a circle holds its middle, or a point of a rim

@@ -9,6 +9,7 @@ LAKE = "lake"
 HATS = "hats"
 QUARANTINE = "quarantine"
 REPORTS = "reports"
+RELEASES = "releases"
 PRODUCTS = ("raw", "cal", "sci", "ref", "diff")
 DERIVED = PRODUCTS[1:]  # what can be made again; raw frames cannot
 """Folders of FITS products, in the tree and with the file names of ZTF."""
@@ -37,6 +38,21 @@ def latest(name: str) -> str:
 def publication(name: str, version: int) -> str:
     """``hats/<collection>/v<N>/publication.json``: what a version was made from, and whether it is whole."""
     return f"{collection_version(name, version)}/publication.json"
+
+
+def publication_sources(name: str, version: int) -> str:
+    """``hats/<collection>/v<N>/sources.json``: which file of the Delta table each leaf is a link to."""
+    return f"{collection_version(name, version)}/sources.json"
+
+
+def release(number: int) -> str:
+    """``releases/dr<N>``: the folder of a release."""
+    return f"{RELEASES}/dr{number}"
+
+
+def release_file(number: int, name: str) -> str:
+    """``releases/dr<N>/<name>``: a file of a release; ``release.json`` is written last of all."""
+    return f"{release(number)}/{name}"
 
 
 def product(kind: str, name: str) -> str:

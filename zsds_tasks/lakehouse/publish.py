@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from zsds_tasks.errors import ConfigurationError, NothingToDoError, TransientError
 from zsds_tasks.lakehouse import hats, layout, paths
+from zsds_tasks.lakehouse.releases import pinned_publications
 from zsds_tasks.products.tables import arrow_schema
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def publish(
         snapshot = table.snapshot()
         if snapshot is None or not snapshot.files:
             raise NothingToDoError("has no rows to publish", subject=table.name)
-        content = _digest(snapshot)
+        content = content_digest(snapshot)
         current = latest(table.storage, table.name)
         if current is not None and current.content == content:
             return current
@@ -153,7 +154,11 @@ def _build(
                 pool.submit(_publish_pixel, table, snapshot, f"{folder}/{name}", pixel, files)
                 for pixel, files in snapshot.pixels().items()
             ]
-        leaves = [task.result() for task in tasks]
+        made = [task.result() for task in tasks]
+        leaves = [leaf for leaf, _ in made]
+        # Links keep the identity of their files: what two publications share is compared without reading it.
+        linked: dict[str, object] = {hats.leaf_path(leaf.pixel): source for leaf, source in made if source}
+        _write_json(storage, paths.publication_sources(name, version), linked)
         schema = arrow_schema(table.declaration)
         hats.finish_collection(storage, folder, facts, leaves, schema, margin_arcsec)
     except BaseException:
@@ -198,25 +203,32 @@ def _point_latest(storage: Storage, name: str, version: int) -> None:
 
 def _publish_pixel(
     table: Table, snapshot: Snapshot, folder: str, pixel: Pixel, files: list[DataFile]
-) -> hats.Leaf:
-    """Link a pixel's file into a catalogue; write it anew if it is several or lacks newer columns."""
+) -> tuple[hats.Leaf, str]:
+    """Link a pixel's file into a catalogue; write it anew if it is several or lacks newer columns.
+
+    Returns
+    -------
+    Leaf
+    str
+        The file of the Delta table that it is a link to; empty if it was written anew.
+    """
     schema = arrow_schema(table.declaration)
     if len(files) == 1:
         footer = pq.read_metadata(snapshot.full_path(files[0]), filesystem=snapshot.filesystem)
         if footer.schema.to_arrow_schema().equals(schema, check_metadata=False):
             table.storage.copy_or_link(snapshot.path(files[0]), f"{folder}/{hats.leaf_path(pixel)}")
-            return hats.Leaf(pixel, files[0].rows, files[0].size, footer)
+            return hats.Leaf(pixel, files[0].rows, files[0].size, footer), files[0].path
     rows = layout.sorted_rows(snapshot.load(files), table.declaration.key)
-    return hats.write_leaf(table.storage, folder, pixel, rows)
+    return hats.write_leaf(table.storage, folder, pixel, rows), ""
 
 
-def _digest(snapshot: Snapshot) -> str:
+def content_digest(snapshot: Snapshot) -> str:
     """Identify a file set: upkeep such as vacuum makes versions of the same files."""
     return hashlib.sha256("\n".join(sorted(file.path for file in snapshot.files)).encode()).hexdigest()
 
 
 def expire(storage: Storage, name: str, *, keep: int = 3) -> list[int]:
-    """Delete all but the newest whole publications of a table; ``latest`` always stays.
+    """Delete all but the newest whole publications of a table; ``latest`` and those of releases always stay.
 
     Parameters
     ----------
@@ -232,8 +244,9 @@ def expire(storage: Storage, name: str, *, keep: int = 3) -> list[int]:
         The versions deleted.
     """
     current = latest(storage, name)
+    kept = pinned_publications(storage, name) | ({current.version} if current else set())
     whole = [number for number in versions(storage, name) if read_publication(storage, name, number)]
-    gone = [number for number in whole[: -max(keep, 1)] if current is None or number != current.version]
+    gone = [number for number in whole[: -max(keep, 1)] if number not in kept]
     for number in gone:
         storage.delete_tree(paths.collection_version(name, number))
     return gone
@@ -248,8 +261,9 @@ def sweep_unfinished(storage: Storage, name: str, *, older_than_hours: float, no
         The versions deleted.
     """
     gone = []
+    kept = pinned_publications(storage, name)
     for number in versions(storage, name):
-        if read_publication(storage, name, number) is not None:
+        if number in kept or read_publication(storage, name, number) is not None:
             continue
         try:
             told = json.loads(storage.read_bytes(paths.publication(name, number)))

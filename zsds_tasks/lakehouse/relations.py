@@ -16,9 +16,7 @@ import numpy as np
 import pandas as pd
 
 from zsds_tasks.errors import DeclarationError
-
-_UNIX_EPOCH_MJD = 40_587.0
-_MICROSECONDS_PER_DAY = 86_400_000_000
+from zsds_tasks.lakehouse.relation_functions import FUNCTIONS
 
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -58,46 +56,6 @@ _NODES = (
 )
 
 
-def _mjd(times: pd.Series) -> pd.Series:
-    """Return the Modified Julian Dates (UTC days) of timestamps."""
-    microseconds = times.astype("datetime64[us, UTC]").astype("int64").where(times.notna())
-    return microseconds / _MICROSECONDS_PER_DAY + _UNIX_EPOCH_MJD
-
-
-def _separation(ra1: Any, dec1: Any, ra2: Any, dec2: Any) -> Any:
-    """Return the angle between two directions, degrees in and out; haversine, exact for small angles."""
-    a1, d1, a2, d2 = (np.radians(x) for x in (ra1, dec1, ra2, dec2))
-    h = np.sin((d2 - d1) / 2) ** 2 + np.cos(d1) * np.cos(d2) * np.sin((a2 - a1) / 2) ** 2
-    return np.degrees(2 * np.arcsin(np.sqrt(np.clip(h, 0, 1))))
-
-
-def _log10(numbers: Any) -> Any:
-    """Return decimal logarithms; missing where there is none, so that the relation is open there."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log10(numbers.where(numbers > 0) if isinstance(numbers, pd.Series) else numbers)
-
-
-def _ends_with(texts: pd.Series, endings: pd.Series) -> pd.Series:
-    pairs = zip(texts, endings, strict=True)
-    return pd.Series([str(t).endswith(str(e)) for t, e in pairs], index=texts.index, dtype=bool)
-
-
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "abs": abs,
-    "floor": np.floor,
-    "log10": _log10,
-    "sind": lambda degrees: np.sin(np.radians(degrees)),
-    "isnull": lambda column: column.isna(),
-    "number": lambda texts: texts.astype("int64"),
-    "length": lambda texts: texts.str.len(),
-    "part": lambda texts, first, end: texts.str.slice(int(first), int(end)),
-    "ends_with": _ends_with,
-    "mjd": _mjd,
-    "separation": _separation,
-}
-"""What a relation may call; angles are degrees, times are timestamps (UTC)."""
-
-
 @lru_cache(maxsize=256)
 def parse_relation(text: str) -> ast.Expression:
     """Read a relation.
@@ -135,7 +93,10 @@ def parse_relation(text: str) -> ast.Expression:
 
 def names_in(text: str) -> tuple[str, ...]:
     """Return the columns and constants a relation names, in order of appearance."""
-    nodes = [n for n in ast.walk(parse_relation(text)) if isinstance(n, ast.Name) and n.id not in FUNCTIONS]
+    tree = parse_relation(text)
+    # A column may be called as a function is (epochs.separation): what is called is no column.
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    nodes = [n for n in ast.walk(tree) if isinstance(n, ast.Name) and id(n) not in called]
     nodes.sort(key=lambda node: (node.lineno, node.col_offset))
     return tuple(dict.fromkeys(node.id for node in nodes))
 

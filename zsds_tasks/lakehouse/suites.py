@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from zsds_tasks.declarations import Declaration, check_declaration
 from zsds_tasks.errors import DeclarationError
 from zsds_tasks.lakehouse.relations import names_in
-from zsds_tasks.products.tables import ColumnDeclaration, TableDeclaration
+from zsds_tasks.products.tables import INDEX_COLUMN, ColumnDeclaration, TableDeclaration
 
 RELATION = "expect_rows_to_satisfy"
 """Our own type of expectation: a relation between the columns of every row."""
@@ -23,7 +23,8 @@ RELATION = "expect_rows_to_satisfy"
 _PANDAS_TYPES = {"string": "str", "timestamp": "Timestamp"}
 
 Severity = Literal["critical", "warning"]
-Origin = Literal["declaration", "suite"]
+Origin = Literal["declaration", "suite", "comparison"]
+"""Derived from the declaration, written by hand, or made by comparing whole tables (see steps.drift)."""
 
 
 class Expected(Declaration):
@@ -61,7 +62,8 @@ class Expected(Declaration):
 class Lookup(Declaration):
     """A column added to the rows before they are judged, from the rows of another table (or of the same).
 
-    Without `take` it counts the rows that agree in `by`; with it, it takes that column of the row that does.
+    Alone it counts the rows that agree in `by`. With one of the others it takes that column of the row that
+    does, or adds it up over the rows that do (0 for none), or takes the smallest or largest.
     A column that the other table calls otherwise is written ``here=there``.
     """
 
@@ -69,6 +71,28 @@ class Lookup(Declaration):
     table: str = Field(alias="from")
     by: tuple[str, ...] = Field(min_length=1)
     take: str | None = None
+    sum: str | None = None
+    smallest: str | None = None
+    largest: str | None = None
+
+    @property
+    def wanted(self) -> tuple[str, str] | None:
+        """What is done with which column of the other table; None where rows are counted."""
+        for kind in ("take", "sum", "smallest", "largest"):
+            if name := getattr(self, kind):
+                return kind, name
+        return None
+
+    @property
+    def there(self) -> set[str]:
+        """Columns of the other table that are needed."""
+        return {*self.pairs.values(), *([self.wanted[1]] if self.wanted else [])}
+
+    @model_validator(mode="after")
+    def _check(self) -> Lookup:
+        if sum(getattr(self, kind) is not None for kind in ("take", "sum", "smallest", "largest")) > 1:
+            raise ValueError(f"lookup {self.column!r} can do one thing only: take, sum, smallest or largest")
+        return self
 
     @property
     def pairs(self) -> dict[str, str]:
@@ -129,17 +153,33 @@ def handwritten_suite(table: str, include: Path) -> Suite:
     return suite
 
 
-def declared_suite(declaration: TableDeclaration) -> Suite:
-    """Derive what the declaration already promises: columns, types, nulls, ranges, values, patterns, key."""
+def declared_suite(declaration: TableDeclaration, *, indexed: bool = False) -> Suite:
+    """Derive what the declaration already promises: columns, types, nulls, ranges, values, patterns, key.
+
+    Parameters
+    ----------
+    declaration : TableDeclaration
+    indexed : bool
+        The rows are as stored, with their spatial index: it must be that of the position.
+    """
+    partition = declaration.healpix if indexed else None
     table = [
         _declared(
             "expect_table_columns_to_match_set",
             "The table has the declared columns and no others",
-            column_set=list(declaration.names),
+            column_set=[*([INDEX_COLUMN] if partition else []), *declaration.names],
             exact_match=True,
         ),
         _unique(declaration.key),
     ]
+    if partition:
+        table.append(
+            _declared(
+                RELATION,
+                f"The spatial index is that of {partition.ra}, {partition.dec}",
+                relation=f"{INDEX_COLUMN} == healpix({partition.ra}, {partition.dec})",
+            )
+        )
     columns = [e for column in declaration.columns for e in _of_column(column)]
     return Suite(
         name=declaration.table, expectations=tuple(Expected.model_validate(e) for e in [*table, *columns])

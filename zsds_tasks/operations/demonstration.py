@@ -2,9 +2,10 @@
 
 The simulator plays the camera: it delivers raw frames into the incoming folder. Everything after that is
 the pipeline's own doing: Airflow's scheduler wakes the ingest as files arrive, an exposure that is complete
-is processed to alerts, and, when the camera has gone quiet, a run of the night DAG does the rest and one of
-the references DAG stacks what there is. Nothing here calls a step. A new installation has no reference to
-subtract: its first night makes them, and the second is the one with alerts.
+is processed to alerts, and, when the camera has gone quiet, a run of the night DAG does the rest, one of the
+references DAG stacks what there is, and one of the catalogs DAG makes a release. Nothing here calls a step.
+A new installation has no reference to subtract: its first night makes them, and the second is the one with
+alerts.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from zsds_tasks.operations.camera import Camera
 from zsds_tasks.operations.doctor import folder_size
 from zsds_tasks.operations.installation import Installation
 from zsds_tasks.operations.stack import Stack
-from zsds_tasks.operations.summary import MEBIBYTE, alert_lines, alerts_tonight, summary_lines
+from zsds_tasks.operations.summary import MEBIBYTE, alert_lines, alerts_tonight, catalog_lines, summary_lines
 from zsds_tasks.settings import Settings
 from zsds_tasks.simulator.configuration import load_simulator
 from zsds_tasks.simulator.score import score_raw
@@ -44,7 +45,13 @@ FIRST_NIGHT = dt.date(
 POLL_S = 1.0
 INGEST_PATIENCE_S = 300.0
 NIGHT_PATIENCE_S = 1800.0
-DAGS = ("ingest", "exposure", "night", "references")
+DAGS = ("ingest", "exposure", "night", "references", "catalogs")
+AFTER = {
+    "night": "all frames taken in after {:.0f} s; Airflow runs the night",
+    "references": "night done after {:.0f} s; Airflow builds references",
+    "catalogs": "references done after {:.0f} s; Airflow makes a release of light curves and objects",
+}
+"""What is run for a night, in this order, and what is said before each."""
 SILENT: Callable[[str], None] = lambda _: None  # noqa: E731 - a default that says nothing
 
 
@@ -150,10 +157,10 @@ def run_nights(
             camera.start(joined, this, seed, exposures)
             with _while_waking(stack, camera, tell) as api:
                 _wait_for_ingest(settings, lakehouse, str(this), camera, tell)
-                say(f"all frames taken in after {time.monotonic() - started:.0f} s; Airflow runs the night")
-                states = {"night": _run(api, "night", this, tell)}
-                say(f"night done after {time.monotonic() - started:.0f} s; Airflow builds references")
-                states["references"] = _run(api, "references", this, tell)
+                states = {}
+                for dag, words in AFTER.items():
+                    say(words.format(time.monotonic() - started))
+                    states[dag] = _run(api, dag, this, tell)
             seconds = time.monotonic() - started
             outcomes.append(_outcome(settings, lakehouse, this, states, seconds, camera))
     return outcomes
@@ -266,6 +273,7 @@ def _outcome(
     facts = (
         summary_lines(night_summary(lakehouse, str(night)))
         | alert_lines(lakehouse, str(night))
+        | catalog_lines(lakehouse)
         | {
             "against truth": score.for_report()["sentence"],
             "masters": f"{met} of {len(masters)} measures of the calibration masters reach their targets",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zsds_tasks.lakehouse import Lakehouse
+from zsds_tasks.lakehouse.releases import latest_release
 from zsds_tasks.settings import Settings
 from zsds_tasks.simulator.score_candidates import alert_truth, really
 from zsds_tasks.steps.report.alerts_data import alert_rows
@@ -52,6 +53,16 @@ def alert_lines(lakehouse: Lakehouse, night: str) -> dict[str, object]:
         "differences": f"{usable} usable of {made}; {images - made} images wait for a reference",
         "alerts": f"{alerts} of {count('candidates', night=night)} candidates",
     }
+
+
+def catalog_lines(lakehouse: Lakehouse) -> dict[str, object]:
+    """Return what the newest release holds, as names and sentences for the console."""
+    release = latest_release(lakehouse.storage)
+    if release is None:
+        return {"release": "none yet"}
+    tables = ", ".join(f"{table.rows:,} {name}" for name, table in sorted(release.tables.items()))
+    again = f"; `zsds diff objects dr{release.previous} {release.name}`" if release.previous else ""
+    return {"release": f"{release.name}: {tables}{again}"}
 
 
 def alerts_tonight(lakehouse: Lakehouse, settings: Settings, night: ObservingNight) -> list[tuple[str, ...]]:

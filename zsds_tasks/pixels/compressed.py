@@ -40,6 +40,7 @@ def encode_image(
     *,
     name: str,
     add: Mesh | None = None,
+    tile_columns: int | None = None,
     restored: Image | None = None,
 ) -> bytes:
     """Return a FITS file with one Rice-compressed image in its first extension.
@@ -55,6 +56,8 @@ def encode_image(
         EXTNAME.
     add : Mesh, optional
         Written with the floats added to it, such as the sky that was subtracted; the image stays as it is.
+    tile_columns : int, optional
+        Of a tile of floats, by default all: narrow ones make single places cheap to read.
     restored : numpy.ndarray (ny, nx), float32, C-contiguous, optional
         Receives the floats that `decode_image` will return, bit by bit, for a fraction of the cost.
 
@@ -73,7 +76,7 @@ def encode_image(
         rows = image_rows(image.astype(np.float32, copy=False), add)
         if restored is not None and (restored.shape != image.shape or not restored.flags.c_contiguous):
             raise ValueError(f"what is restored of {image.shape} has no room in {restored.shape}")
-        return _float_file(_shape(image), rows, cards, name, None, restored)
+        return _float_file(_shape(image), rows, cards, name, None, tile_columns, restored)
     if image.dtype.str[1:] != "u2" or add is not None or restored is not None:
         raise ValueError(f"pixels of {image.dtype} cannot be written{' with a map added' if add else ''}")
     return _integer_file(image.astype(np.uint16, copy=False), cards, name)
@@ -156,6 +159,7 @@ def _float_file(
     cards: Iterable[Card],
     name: str,
     step: float | None,
+    tile_columns: int | None = None,
     restored: Image | None = None,
 ) -> bytes:
     tiles = encode_floats(
@@ -165,6 +169,7 @@ def _float_file(
         level=QUANTIZE_LEVEL,
         step=step,
         seed=DITHER_SEED,
+        tile_columns=tile_columns,
         restored=restored,
     )
     columns: list[Card] = [
@@ -184,7 +189,7 @@ def _float_file(
         ("ZBLANK", BLANK, "integer of an undefined pixel"),
     ]
     table = _table_cards(ROW.itemsize, tiles.n_tiles, tiles.data.size)
-    image = _image_cards(shape, -32, min(TILE_ROWS, shape[0]))
+    image = _image_cards(shape, -32, (min(TILE_ROWS, shape[0]), min(tile_columns or shape[1], shape[1])))
     return _file([*table, *columns, *image, *quantised, ("EXTNAME", name, ""), *cards], tiles.data)
 
 
@@ -204,7 +209,10 @@ def _integer_file(image: NDArray[np.uint16], cards: Iterable[Card], name: str) -
         ("BZERO", SIGN_OFFSET, "unsigned 16-bit integers"),
     ]
     table = _table_cards(8, lengths.size, data.size)
-    return _file([*table, *columns, *_image_cards(_shape(image), 16, tile_rows), *unsigned, *cards], data)
+    return _file(
+        [*table, *columns, *_image_cards(_shape(image), 16, (tile_rows, image.shape[1])), *unsigned, *cards],
+        data,
+    )
 
 
 def _table_cards(row: int, rows: int, size: int) -> list[Card]:
@@ -219,7 +227,7 @@ def _table_cards(row: int, rows: int, size: int) -> list[Card]:
     ]
 
 
-def _image_cards(shape: tuple[int, int], bitpix: int, tile_rows: int) -> list[Card]:
+def _image_cards(shape: tuple[int, int], bitpix: int, tile: tuple[int, int]) -> list[Card]:
     ny, nx = shape
     return [
         ("ZIMAGE", True, "a tile-compressed image"),
@@ -230,8 +238,8 @@ def _image_cards(shape: tuple[int, int], bitpix: int, tile_rows: int) -> list[Ca
         ("ZNAXIS2", ny, ""),
         ("ZPCOUNT", 0, ""),
         ("ZGCOUNT", 1, ""),
-        ("ZTILE1", nx, "columns of a tile"),
-        ("ZTILE2", tile_rows, "rows of a tile"),
+        ("ZTILE1", tile[1], "columns of a tile"),
+        ("ZTILE2", tile[0], "rows of a tile"),
         ("ZCMPTYPE", "RICE_1", ""),
         ("ZNAME1", "BLOCKSIZE", ""),
         ("ZVAL1", BLOCK_SIZE, "pixels of a block"),

@@ -1,4 +1,4 @@
-"""Some rows of a compressed float image: only the tiles that hold them are read and decoded."""
+"""Some places of a compressed float image: only the tiles that hold them are read and decoded."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ Image = NDArray[np.float32]
 HEAD = 8 * BLOCK
 """Bytes read at first: two headers and the table of a hundred tiles."""
 MOST_HEAD = 2 * MAX_HEADER_BLOCKS * BLOCK
+GAP = 32_768
+"""Bytes between two tiles up to which it is cheaper to read them in one go."""
 REMEDY = "build it again"
 
 
 @dataclass
 class ImageRows:
-    """A compressed image of floats whose rows are decoded when asked for. Obtain one with `open_rows`.
+    """A compressed image of floats whose pixels are decoded when asked for. Obtain one with `open_rows`.
 
     Parameters
     ----------
@@ -36,17 +38,20 @@ class ImageRows:
     _tiles: StoredTiles
     _subject: str
 
-    def read(self, wanted: NDArray[np.bool_]) -> Image:
-        """Return the image with the rows that are wanted.
+    def read_around(self, x: NDArray[np.int64], y: NDArray[np.int64], half: int) -> Image:
+        """Return the image with the squares around some pixels.
 
         Parameters
         ----------
-        wanted : numpy.ndarray (ny), bool
+        x, y : numpy.ndarray (n), int64
+            0-based; squares may reach beyond the image, or lie there.
+        half : int
+            Half side of the squares, px.
 
         Returns
         -------
         numpy.ndarray (ny, nx), float32
-            0 in all rows whose tiles hold none that is wanted; those take neither time nor memory.
+            0 in all tiles that hold none of them; those take neither time nor memory.
 
         Raises
         ------
@@ -55,11 +60,22 @@ class ImageRows:
         """
         ny, nx = self.shape
         rows, columns = self._tiles.tile_shape
-        padded = np.zeros(-(-ny // rows) * rows, bool)
-        padded[:ny] = wanted
-        # Up to the last one wanted: what lies behind it in a tile need not be decoded.
-        last = (padded.reshape(-1, rows) * np.arange(1, rows + 1)).max(axis=1)
-        heights = np.repeat(last, -(-nx // columns)).astype(np.int64)
+        across = -(-nx // columns)
+        heights = np.zeros(-(-ny // rows) * across, np.int64)
+        inside = (x >= -half) & (x < nx + half) & (y >= -half) & (y < ny + half)
+        top, right = np.minimum(y[inside] + half, ny - 1), np.minimum(x[inside] + half, nx - 1)
+        lowest, leftmost = np.maximum(y[inside] - half, 0) // rows, np.maximum(x[inside] - half, 0) // columns
+        for i in range(2 * half // rows + 2):
+            for j in range(2 * half // columns + 2):
+                row, column = lowest + i, leftmost + j
+                there = (row * rows <= top) & (column * columns <= right)
+                # Up to the last row wanted: what lies behind it in a tile need not be decoded.
+                last = np.minimum(top - row * rows + 1, rows)
+                np.maximum.at(heights, (row * across + column)[there], last[there])
+        return self._decoded(heights)
+
+    def _decoded(self, heights: NDArray[np.int64]) -> Image:
+        """Return the image with so many rows of each tile."""
         image = np.zeros(self.shape, np.float32)
         try:
             data, tiles = self._fetch(heights > 0)
@@ -69,7 +85,7 @@ class ImageRows:
         return image
 
     def _fetch(self, used: NDArray[np.bool_]) -> tuple[bytes, StoredTiles]:
-        """Read the bytes of some tiles, neighbours in one go; say where they are in what was read."""
+        """Read the bytes of some tiles, those close by in one go; say where they are in what was read."""
         tiles = self._tiles
         has_rice = tiles.ends > tiles.starts
         first = np.where(has_rice, tiles.starts, tiles.gzip_starts)
@@ -78,7 +94,8 @@ class ImageRows:
         parts: list[bytes] = []
         shift = np.zeros(len(used), np.int64)
         at = 0
-        for group in np.split(chosen, np.flatnonzero(np.diff(chosen) > 1) + 1):
+        apart = (np.diff(chosen) > 1) & (first[chosen[1:]] - last[chosen[:-1]] > GAP)
+        for group in np.split(chosen, np.flatnonzero(apart) + 1):
             if not group.size:
                 continue
             low, high = int(first[group].min()), int(last[group].max())

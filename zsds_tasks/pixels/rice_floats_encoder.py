@@ -1,7 +1,7 @@
 """A float image as Rice-compressed, quantised tiles of FITS.
 
-A tile of whole rows becomes integers (`quantize`), those a Rice stream (`rice_encoder`). A tile that has no
-noise to round by (constant, or nearly) is kept exactly, by gzip, as cfitsio does.
+A tile becomes integers (`quantize`), those a Rice stream (`rice_encoder`). A tile that has no noise to round
+by (constant, or nearly) is kept exactly, by gzip, as cfitsio does.
 Format: FITS Standard 4.0, sections 10.1 to 10.4. Its inverse is `rice_floats`.
 """
 
@@ -59,9 +59,10 @@ def encode_floats(
     level: float,
     step: float | None,
     seed: int,
+    tile_columns: int | None = None,
     restored: Image | None = None,
 ) -> FloatTiles:
-    """Compress an image in tiles of whole rows.
+    """Compress an image in tiles.
 
     Parameters
     ----------
@@ -75,51 +76,65 @@ def encode_floats(
         Size of the steps everywhere, instead of `level`.
     seed : int
         ZDITHER0, 1 to 10,000.
+    tile_columns : int, optional
+        By default tiles are of whole rows. The noise is that of the rows of a tile, from edge to edge.
     restored : numpy.ndarray (ny, nx), float32, optional
         Receives what a reader of the file will get, bit by bit.
     """
     ny, nx = shape
-    n_tiles = -(-ny // tile_rows)
-    table = np.zeros(n_tiles, ROW)
-    data = np.empty(table.nbytes + n_tiles * bound(tile_rows * nx, 4), np.uint8)
-    buffer, counts = np.empty((tile_rows, nx), np.float32), np.empty(tile_rows * nx, np.int32)
+    width = min(tile_columns or nx, nx)
+    across = -(-nx // width)
+    table = np.zeros(-(-ny // tile_rows) * across, ROW)
+    data = np.empty(table.nbytes + len(table) * bound(tile_rows * width, 4), np.uint8)
+    buffer, counts = np.empty((tile_rows, nx), np.float32), np.empty(tile_rows * width, np.int32)
     used = heap = table.nbytes
-    for tile in range(n_tiles):
-        part = buffer[: min(tile_rows, ny - tile * tile_rows)]
-        rows(tile * tile_rows, part)
+    for tile in range(len(table)):
+        y, x = tile // across * tile_rows, tile % across * width
+        strip = buffer[: min(tile_rows, ny - y)]
+        if x == 0:
+            rows(y, strip)
+            noise = None if across == 1 else tile_noise(strip.reshape(-1))
+        part = np.ascontiguousarray(strip[:, x : x + width])
+        back = None if restored is None else restored[y : y + len(strip), x : x + width]
         values, start = part.reshape(-1), used
-        scale, zero, offset = _scaling(values, level, step)
+        scale, zero, offset = _scaling(values, level, step, noise)
         if scale:
             quantize(values, zero, scale, offset, random_numbers(), tile + seed - 1, counts[: values.size])
             used = encode_tile(counts[: values.size], data, used)
             from_zero = zero - scale * offset
             table[tile] = ((used - start, start - heap), (0, 0), scale, from_zero)
-            if restored is not None:  # while the counts are in the cache
-                back = restored[tile * tile_rows : tile * tile_rows + len(part)].reshape(-1)
+            if back is not None:  # while the counts are in the cache
                 dequantize(
                     counts[: values.size], from_zero, scale, BLANK, DITHERED, random_numbers(),
-                    tile + seed - 1, back,
+                    tile + seed - 1, values,
                 )  # fmt: skip
         else:
             stream = gzip.compress(values.astype(">f4").tobytes(), GZIP_LEVEL, mtime=0)
             used += len(stream)
             data[start:used] = np.frombuffer(stream, np.uint8)
             table[tile] = ((0, 0), (used - start, start - heap), 0, 0)
-            if restored is not None:
-                restored[tile * tile_rows : tile * tile_rows + len(part)] = part
+        if back is not None:
+            back[:] = part
     data[:heap] = np.frombuffer(table.tobytes(), np.uint8)
     longest = [int(table[kind][:, 0].max(initial=0)) for kind in ("rice", "gzip")]
-    return FloatTiles(data[:used], n_tiles, *longest)
+    return FloatTiles(data[:used], len(table), *longest)
 
 
-def _scaling(values: Image, level: float, step: float | None) -> tuple[float, float, int]:
-    """Return step, zero and what is added to the counts of a tile; step 0 if it cannot be quantised."""
+def _scaling(
+    values: Image, level: float, step: float | None, noise: float | None
+) -> tuple[float, float, int]:
+    """Return step, zero and what is added to the counts of a tile; step 0 if it cannot be quantised.
+
+    Its noise is measured if it is not given.
+    """
     least, most, undefined = tile_range(values)
     low, high = float(least), float(most)
     if undefined == values.size:
         return 1.0, 0.0, 0
-    scale = step or tile_noise(values) / level
-    if scale <= 0 or not (high - low) / scale < LARGEST - 2 * RESERVED:
+    if noise is None and not step:
+        noise = tile_noise(values)
+    scale = step or (noise or 0.0) / level
+    if (noise and low == high) or scale <= 0 or not (high - low) / scale < LARGEST - 2 * RESERVED:
         return 0.0, 0.0, 0
     # A whole number of steps from nought: quantising once more changes nothing.
     zero = float(np.rint(low / scale)) * scale

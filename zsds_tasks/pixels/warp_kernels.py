@@ -245,6 +245,35 @@ def resample(
             out[row, k] = value * areas[k] if share >= least else np.float32(np.nan)
 
 
+@njit("f4(f4[:, ::1], f8, f8)", cache=True, nogil=True, error_model="numpy")
+def _of_four(plane: Image, x: float, y: float) -> np.float32:
+    """Return the mean of the four pixels around a place by their weights, those without a number left out.
+
+    NaN beyond the outermost half pixel, and where half of the weight or less is known.
+    """
+    ny, nx = plane.shape
+    if not (x >= -0.5 and x < nx - 0.5 and y >= -0.5 and y < ny - 0.5):
+        return np.float32(np.nan)
+    one = np.float32(1)
+    ix, iy = math.floor(x), math.floor(y)
+    t, u = np.float32(x - ix), np.float32(y - iy)
+    x0, x1, y0, y1 = max(ix, 0), min(ix + 1, nx - 1), max(iy, 0), min(iy + 1, ny - 1)
+    lower = (one - t) * plane[y0, x0] + t * plane[y0, x1]
+    upper = (one - t) * plane[y1, x0] + t * plane[y1, x1]
+    value = (one - u) * lower + u * upper
+    if not np.isnan(value):
+        return value
+    total = weight = np.float32(0)
+    for j in range(2):
+        for i in range(2):
+            sample = plane[y1 if j else y0, x1 if i else x0]
+            w = (u if j else one - u) * (t if i else one - t)
+            if not np.isnan(sample):
+                total += w * sample
+                weight += w
+    return total / weight if weight > np.float32(0.5) else np.float32(np.nan)
+
+
 @njit(
     "void(f4[:, ::1], f8[:, ::1], f8[:, ::1], f8[:, ::1], f4[:, ::1])",
     cache=True,
@@ -255,31 +284,23 @@ def interpolate(plane: Image, x_nodes: Floats, y_nodes: Floats, cubic: Floats, o
     """Write a map interpolated between four pixels; those without a number are left out of the mean."""
     ny, nx = plane.shape
     columns = out.shape[1]
+    flat, one = plane.ravel(), np.float32(1)
     xs, ys = np.empty(columns), np.empty(columns)
     for row in range(out.shape[0]):
         places_along(x_nodes, cubic, row, xs)
         places_along(y_nodes, cubic, row, ys)
         for k in range(columns):
             x, y = xs[k], ys[k]
-            out[row, k] = np.float32(np.nan)
-            if not (x >= -0.5 and x < nx - 0.5 and y >= -0.5 and y < ny - 0.5):
-                continue
-            ix, iy = math.floor(x), math.floor(y)
-            t, u = np.float32(x - ix), np.float32(y - iy)
-            x0, x1, y0, y1 = max(ix, 0), min(ix + 1, nx - 1), max(iy, 0), min(iy + 1, ny - 1)
-            lower = (np.float32(1) - t) * plane[y0, x0] + t * plane[y0, x1]
-            upper = (np.float32(1) - t) * plane[y1, x0] + t * plane[y1, x1]
-            value = (np.float32(1) - u) * lower + u * upper
-            if not np.isnan(value):
-                out[row, k] = value
-                continue
-            total = weight = np.float32(0)
-            for j in range(2):
-                for i in range(2):
-                    sample = plane[y1 if j else y0, x1 if i else x0]
-                    w = (u if j else np.float32(1) - u) * (t if i else np.float32(1) - t)
-                    if not np.isnan(sample):
-                        total += w * sample
-                        weight += w
-            if weight > np.float32(0.5):
-                out[row, k] = total / weight
+            value = np.float32(np.nan)
+            if x >= 0.0 and x < nx - 1.0 and y >= 0.0 and y < ny - 1.0:  # false where there is no number
+                ix, iy = int(x), int(y)
+                t, u = np.float32(x - ix), np.float32(y - iy)
+                # Unsigned places: signed ones are tested for counting from the end.
+                at = np.uint64(iy * nx + ix)
+                above, right = at + np.uint64(nx), np.uint64(1)
+                lower = (one - t) * flat[at] + t * flat[at + right]
+                upper = (one - t) * flat[above] + t * flat[above + right]
+                value = (one - u) * lower + u * upper
+            if np.isnan(value):
+                value = _of_four(plane, x, y)
+            out[row, k] = value

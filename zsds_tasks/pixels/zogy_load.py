@@ -38,6 +38,36 @@ def _mesh_row(values: Image, cell: float, y: int, x0: int, out: Image) -> None:
         start = end
 
 
+@njit("void(f4[::1], f4, i8, i8, f4[::1], f4[::1])", cache=True, nogil=True)
+def _empty_row(sky: Image, scale: np.float32, first: int, last: int, out: Image, variance: Image) -> None:
+    """Write a part of a row beyond the frame: nothing, with the noise of blank sky."""
+    for k in range(first, last):
+        s = scale * sky[k]
+        out[k], variance[k] = np.float32(0.0), s * s
+
+
+@njit("void(f4[::1], f4[::1], f4[::1], f4[::1], f4, f4[::1], f4[::1])", cache=True, nogil=True)
+def _lit_row(
+    line: Image, base: Image, factor: Image, sky: Image, share: np.float32, out: Image, variance: Image
+) -> None:
+    """Write a part of a row, and the variance of each pixel: blank sky's and that of the light."""
+    zero = np.float32(0.0)
+    for k in range(out.size):
+        value = factor[k] * (line[k] - base[k])
+        s = factor[k] * sky[k]
+        out[k] = value
+        variance[k] = s * s + factor[k] * share * max(value, zero)
+
+
+@njit("void(f4[::1], f4[::1], f4[::1], f4[::1], f4[::1], f4[::1])", cache=True, nogil=True)
+def _known_row(line: Image, base: Image, factor: Image, errors: Image, out: Image, variance: Image) -> None:
+    """Write a part of a row, and the variance of each pixel, whose error is known."""
+    for k in range(out.size):
+        s = factor[k] * errors[k]
+        out[k] = factor[k] * (line[k] - base[k])
+        variance[k] = s * s
+
+
 @njit(
     "void(f4[:, ::1], f4[:, ::1], f4[:, ::1], f8, f4[:, ::1], f8, f8, f8[::1], i8, i8, f4[:, ::1], "
     "f4[:, ::1])",
@@ -83,34 +113,30 @@ def load_frame(
     ny, nx = image.shape
     ty, tx = out.shape
     sky, base = np.empty(tx, np.float32), np.zeros(tx, np.float32)
-    share = np.float32(per_light)
+    places, factor = np.empty(tx, np.float32), np.empty(tx, np.float32)
+    for k in range(tx):
+        places[k] = np.float32(x0 + k)
+    slope = np.float32(scale[1] * 2.0 / nx)
     for i in range(ty):
         y = y0 + i
-        inside = 0 <= y < ny
         _mesh_row(noise, noise_cell, y, x0, sky)
         if level.size > 0:
             _mesh_row(level, level_cell, y, x0, base)
         row_scale = np.float32(scale[0] + scale[2] * ((2 * y + 1) / ny - 1.0) + scale[1] * (1.0 / nx - 1.0))
-        slope = np.float32(scale[1] * 2.0 / nx)
-        first, last = max(0, -x0), min(tx, nx - x0)
-        if not inside:
-            first, last = tx, tx
         for k in range(tx):
-            s = row_scale * sky[k]
-            out[i, k] = np.float32(0.0)
-            variance[i, k] = s * s
-        line, values = image[min(max(y, 0), ny - 1)], out[i]
-        for k in range(first, last):
-            factor = row_scale + slope * np.float32(x0 + k)
-            value = factor * (line[x0 + k] - base[k])
-            values[k] = value
-            s = factor * sky[k]
-            variance[i, k] = s * s + factor * share * max(value, np.float32(0.0))
-        if uncertainty.size > 0:
-            errors = uncertainty[min(max(y, 0), ny - 1)]
-            for k in range(first, last):
-                s = (row_scale + slope * np.float32(x0 + k)) * errors[x0 + k]
-                variance[i, k] = s * s
+            factor[k] = row_scale + slope * places[k]
+        first, last = (max(0, -x0), min(tx, nx - x0)) if 0 <= y < ny else (tx, tx)
+        _empty_row(sky, row_scale, 0, first, out[i], variance[i])
+        _empty_row(sky, row_scale, last, tx, out[i], variance[i])
+        if first < last:
+            part = slice(first, last)
+            line = image[y, x0 + first : x0 + last]
+            values, squares = out[i, part], variance[i, part]
+            if uncertainty.size > 0:
+                errors = uncertainty[y, x0 + first : x0 + last]
+                _known_row(line, base[part], factor[part], errors, values, squares)
+            else:
+                _lit_row(line, base[part], factor[part], sky[part], np.float32(per_light), values, squares)
 
 
 @njit(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,12 +64,12 @@ class RecordType:
     name: str
     fields: tuple[PacketField, ...]
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Published names, in order."""
         return tuple(field.name for field in self.fields)
 
-    @property
+    @cached_property
     def required(self) -> tuple[str, ...]:
         """Names that must have a value."""
         return tuple(field.name for field in self.fields if not field.is_nullable)
@@ -124,10 +124,13 @@ class PacketSchema:
         KeyError
             If there is none; names those there are.
         """
-        known = {record.name: record for record in _records(self.alert)}
-        if name not in known:
-            raise KeyError(f"no record {name!r} in schema {self.version}; there are {', '.join(known)}")
-        return known[name]
+        if name not in self._known:
+            raise KeyError(f"no record {name!r} in schema {self.version}; there are {', '.join(self._known)}")
+        return self._known[name]
+
+    @cached_property
+    def _known(self) -> dict[str, RecordType]:
+        return {record.name: record for record in _records(self.alert)}
 
 
 def _records(record: RecordType) -> Iterator[RecordType]:

@@ -32,7 +32,7 @@ SMALLEST = 1e-30
 """What is smaller is written as 0: exponents have two digits."""
 MAX_SIDE = 207
 MOST_KEPT = 256
-"""Shifts whose analytic part is remembered."""
+"""Shifts of which the analytic part and the weights of the tables are remembered."""
 
 Floats = NDArray[np.float64]
 _HEADER = re.compile(r" (.{8})(.{5})(.{5})(.{5})(.{5})(.{9})(.{15})(.{9})(.{9})\s*")
@@ -70,7 +70,10 @@ class DaoPsf:
     tables: Floats
     magnitude: float
     centre: tuple[float, float]
-    _analytic: dict[tuple[int, float, float], Floats] = field(
+    _shifted: dict[tuple[int, float, float], tuple[Floats, Floats, Floats]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _last: dict[tuple[float, float], Floats] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -92,24 +95,35 @@ class DaoPsf:
         -------
         numpy.ndarray (size, size), float64
         """
-        pixels = np.arange(size, dtype=np.float64) - size // 2
-        dx, dy = pixels - shift[0], pixels - shift[1]
-        value = self._analytic_part(size, shift).copy()
-        terms = _terms((x - 1) / self.centre[0] - 1, (y - 1) / self.centre[1] - 1, len(self.tables))
-        table = np.tensordot(terms, self.tables, 1)
-        value += _weights(dy, len(table)) @ table @ _weights(dx, len(table)).T
-        return value * 10 ** (-0.4 * (ZERO_POINT - self.magnitude))
+        analytic, down, across = self._parts(size, shift)
+        value = analytic + down @ self._table(x, y) @ across
+        return np.asarray(value * 10 ** (-0.4 * (ZERO_POINT - self.magnitude)))
 
-    def _analytic_part(self, size: int, shift: tuple[float, float]) -> Floats:
-        """Return what is the same all over the image: it costs most, and few shifts are asked for."""
+    def _table(self, x: float, y: float) -> Floats:
+        """Return the sum of the tables at a place; the last one is asked for with many shifts."""
+        table = self._last.get((x, y))
+        if table is None:
+            terms = _terms((x - 1) / self.centre[0] - 1, (y - 1) / self.centre[1] - 1, len(self.tables))
+            table = np.asarray(np.tensordot(terms, self.tables, 1))
+            self._last.clear()
+            self._last[x, y] = table
+        return table
+
+    def _parts(self, size: int, shift: tuple[float, float]) -> tuple[Floats, Floats, Floats]:
+        """Return what is the same all over the image: it costs most, and few shifts are asked for.
+
+        The analytic part, and the weights of the tables' rows and columns.
+        """
         key = (size, float(shift[0]), float(shift[1]))
-        if key not in self._analytic:
-            if len(self._analytic) >= MOST_KEPT:
-                self._analytic.clear()
+        if key not in self._shifted:
+            if len(self._shifted) >= MOST_KEPT:
+                self._shifted.clear()
             pixels = np.arange(size, dtype=np.float64) - size // 2
             dx, dy = pixels - shift[0], pixels - shift[1]
-            self._analytic[key] = self.height * profile(dx, dy, self.parameters)
-        return self._analytic[key]
+            analytic = self.height * profile(dx, dy, self.parameters)
+            side = self.tables.shape[1]
+            self._shifted[key] = analytic, _weights(dy, side), _weights(dx, side).T
+        return self._shifted[key]
 
 
 def tabulate_psf(source: PsfSource, shape: tuple[int, int], degree: int) -> DaoPsf:

@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 RAY_PX, TRAIL_PX, BLEED_PX, DEFECT_PX, EDGE_PX = 3.0, 8.0, 5.0, 2.5, 12.0
 """How far from an artefact its candidates lie."""
 SATURATED_PX = 25.0
-STAR_ARCSEC, GALAXY_ARCSEC, PASSING_ARCSEC = 2.0, 3.0, 2.0
+STAR_ARCSEC, GALAXY_ARCSEC, PASSING_ARCSEC = 2.0, 3.0, 3.5
 STAR_SHARE, GALAXY_SHARE = 0.2, 0.5
 """A candidate over this share of a source's flux is no mere residual of it."""
 BLOCKED = "blocked column"
@@ -26,8 +26,8 @@ COSMIC_RAY, SATELLITE, SATURATED, BAD_PIXEL, EDGE = (
 CHANGE_RESIDUAL, STAR_RESIDUAL, GALAXY_RESIDUAL = "change_residual", "star_residual", "galaxy_residual"
 PASSED, GHOST, HALO, UNEXPLAINED = "passed", "ghost", "halo", "unexplained"
 ARTEFACT_KINDS = (
-    *(COSMIC_RAY, SATELLITE, SATURATED, BAD_PIXEL, EDGE, CHANGE_RESIDUAL, STAR_RESIDUAL, GALAXY_RESIDUAL),
-    *(PASSED, GHOST, HALO, UNEXPLAINED),
+    *(COSMIC_RAY, SATELLITE, SATURATED, BAD_PIXEL, CHANGE_RESIDUAL, PASSED, STAR_RESIDUAL, GALAXY_RESIDUAL),
+    *(EDGE, GHOST, HALO, UNEXPLAINED),
 )
 """In the order in which they are tried: the particular before what covers large areas."""
 

@@ -29,6 +29,7 @@ from zsds_tasks.survey.nights import ObservingNight
 
 Floats = NDArray[np.float64]
 Row = Mapping[str, Any]
+Pairs = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
 LABEL_SCHEMA = pa.schema(
     [
         pa.field("candid", pa.int64(), nullable=False),
@@ -173,6 +174,9 @@ def match_changes(
 ) -> Matches:
     """Return the change that each candidate is of: the nearest that fits in place, sign and amount.
 
+    Where none fits alone, points that no image tells apart may fit together (supernovae of one galaxy): the
+    candidate is then of that which gives most.
+
     Parameters
     ----------
     plane : (n, 2) float64, arcsec
@@ -188,7 +192,8 @@ def match_changes(
     row, nearest = np.full(len(plane), -1, np.int64), np.full(len(plane), np.inf)
     if not len(changes) or not len(plane):
         return Matches(row, nearest)
-    for candidate, change, away in _pairs(plane, places, changes, config.radius_arcsec):
+    pairs = _pairs(plane, places, changes, config.radius_arcsec)
+    for candidate, change, away in pairs:
         share = np.abs(changes.flux[change]) / flux[candidate]
         fits = (changes.flux[change] > 0) == positive[candidate]
         fits &= share >= config.least_share
@@ -196,6 +201,8 @@ def match_changes(
         fits &= away < nearest[candidate]
         order = np.flatnonzero(fits)[np.argsort(-away[fits], kind="stable")]  # the nearest is written last
         row[candidate[order]], nearest[candidate[order]] = change[order], away[order]
+    candidate, change, away = _blends(pairs, row < 0, np.where(positive, flux, -flux), changes, config)
+    row[candidate], nearest[candidate] = change, away
     return Matches(row, nearest)
 
 
@@ -219,9 +226,7 @@ def label_table(candid: NDArray[np.int64], labels: Columns) -> pa.Table:
     return pa.Table.from_arrays([arrays[f.name].cast(f.type) for f in LABEL_SCHEMA], schema=LABEL_SCHEMA)
 
 
-def _pairs(
-    plane: Floats, places: Floats, changes: Changes, radius: float
-) -> list[tuple[NDArray[np.int64], NDArray[np.int64], Floats]]:
+def _pairs(plane: Floats, places: Floats, changes: Changes, radius: float) -> list[Pairs]:
     """Return candidates and changes within a radius, and how far apart they are; streaks one by one."""
     is_streak = changes.kind == STREAK
     points = np.flatnonzero(~is_streak)
@@ -239,6 +244,24 @@ def _pairs(
         rows = np.flatnonzero(distance < radius)
         found.append((rows, np.full(len(rows), streak), distance[rows]))
     return found
+
+
+def _blends(
+    pairs: list[Pairs], is_left: Truths, flux: Floats, changes: Changes, config: LabelConfig
+) -> Pairs:
+    """Return those pairs of candidates left over (their flux signed) whose points fit together only.
+
+    That which gives most comes last.
+    """
+    candidate, change, away = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    wanted = is_left[candidate] & (changes.kind[change] != STREAK)
+    candidate, change, away = candidate[wanted], change[wanted], away[wanted]
+    share = np.bincount(candidate, changes.flux[change], len(flux)) / flux
+    fits = (share >= config.least_share) & (share <= config.most_share)
+    gives = changes.flux[change] / flux[candidate]
+    order = np.flatnonzero(fits[candidate])
+    order = order[np.argsort(gives[order], kind="stable")]
+    return candidate[order], change[order], away[order]
 
 
 def _plane(ra: Any, dec: Any, centre: tuple[float, float]) -> Floats:

@@ -253,9 +253,15 @@ def neighbours(numbers: Integers, order: int) -> Integers:
 
 def outline(pixel: Pixel, steps: int) -> tuple[Floats, Floats]:
     """Return points along the border of a pixel: ra, dec in degrees, 4 `steps` of them, in order."""
+    ra, dec = outlines(np.array([pixel.number]), pixel.order, steps)
+    return ra[0], dec[0]
+
+
+def outlines(numbers: Integers, order: int, steps: int) -> tuple[Floats, Floats]:
+    """Return the borders of pixels (N) of one order, each as `outline`: two arrays (N, 4 `steps`)."""
     nested, _, degree = _geometry()
-    longitude, latitude = nested.vertices(np.array([pixel.number], dtype=np.uint64), pixel.order, step=steps)
-    return longitude[0].to_value(degree), latitude[0].to_value(degree)
+    longitude, latitude = nested.vertices(np.asarray(numbers).astype(np.uint64), order, step=steps)
+    return longitude.to_value(degree), latitude.to_value(degree)
 
 
 def unit_vectors(ra_deg: Any, dec_deg: Any) -> Floats:

@@ -1,4 +1,4 @@
-"""Check a night: run every table's expectations on the night's rows, record what came of them, show them.
+"""Check a night: every table's expectations on its rows, its measures against earlier nights.
 
 A failed warning is recorded and shown. A failed critical expectation does the same and then raises, so that
 what depends on the tables does not run.
@@ -7,75 +7,30 @@ what depends on the tables does not run.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from zsds_tasks.errors import NothingToDoError, UnusableInputError
+from zsds_tasks.errors import NothingToDoError
 from zsds_tasks.lakehouse import Lakehouse, paths
-from zsds_tasks.lakehouse.checks import Finding, TableCheck, check_rows
-from zsds_tasks.lakehouse.datadocs import INDEX, data_docs, verdict
+from zsds_tasks.lakehouse.checks import TableCheck, check_rows
+from zsds_tasks.lakehouse.datadocs import INDEX, verdict
+from zsds_tasks.lakehouse.findings import with_findings
 from zsds_tasks.lakehouse.suites import Suite, handwritten_suite
 from zsds_tasks.lakehouse.tables import Table
 from zsds_tasks.settings import Settings, load_settings
-from zsds_tasks.steps.night_rows import NIGHT, Rows, rows_of_night
+from zsds_tasks.steps.check_results import RESULTS, CheckSummary, raise_if_critical, record
+from zsds_tasks.steps.drift import drift_findings
+from zsds_tasks.steps.night_rows import Rows, rows_of_night
 from zsds_tasks.survey.camera import QUADRANTS_PER_CCD, load_camera
 from zsds_tasks.survey.nights import ObservingNight, mjd
 from zsds_tasks.survey.survey import load_survey
 
-RESULTS = "check_results"
+__all__ = ["CheckSummary", "check_night", "survey_constants"]
+
 _FOOTPRINT_MARGIN = 1.02  # pixel scale and rotator are nominal in raw rows
-_NAMED_IN_ERRORS = 3
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class CheckSummary:
-    """What came of checking a night."""
-
-    night: str
-    tables: tuple[TableCheck, ...]
-    page: str
-    """Index of the Data Docs, under the archive's root."""
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """All of them, over all tables."""
-        return tuple(finding for check in self.tables for finding in check.findings)
-
-    @property
-    def total(self) -> int:
-        """How many expectations were evaluated."""
-        return len(self.findings)
-
-    @property
-    def passed(self) -> int:
-        """How many hold."""
-        return sum(finding.success for finding in self.findings)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for logs and the scheduler."""
-        return {
-            "night": self.night,
-            "tables": len(self.tables),
-            "checks": self.total,
-            "passed": self.passed,
-            "critical": [f"{table}: {f.expected.description}" for table, f in self.failed("critical")],
-            "warnings": [f"{table}: {f.expected.description}" for table, f in self.failed("warning")],
-            "page": self.page,
-        }
-
-    def failed(self, severity: str) -> tuple[tuple[str, Finding], ...]:
-        """Return (table, finding) of the expectations of a severity that do not hold."""
-        return tuple(
-            (check.table, finding)
-            for check in self.tables
-            for finding in check.failed
-            if finding.expected.severity == severity
-        )
 
 
 def check_night(lakehouse: Lakehouse, night: str, *, settings: Settings | None = None) -> CheckSummary:
@@ -103,15 +58,17 @@ def check_night(lakehouse: Lakehouse, night: str, *, settings: Settings | None =
     night = str(ObservingNight.parse(night))
     constants = survey_constants(lakehouse, night, settings or load_settings())
     rows = rows_of_night(lakehouse, night, without=RESULTS)
-    checks = [_check_table(lakehouse, table, rows, constants) for table in _tables(lakehouse, rows)]
+    drift = drift_findings(lakehouse, night)
+    checks = [
+        with_findings(_check_table(lakehouse, table, rows, constants), drift.get(table.name, ()))
+        for table in _tables(lakehouse, rows)
+    ]
     if not checks:
         raise NothingToDoError(f"no table has rows of night {night}", subject=RESULTS)
     summary = CheckSummary(night, tuple(checks), paths.report(night, f"checks/{INDEX}"))
-    lakehouse.table(RESULTS).replace(_result_rows(summary), {NIGHT: night})
-    for name, content in data_docs(night, checks).items():
-        lakehouse.storage.put_bytes_atomically(content.encode(), paths.report(night, f"checks/{name}"))
+    record(lakehouse, summary)
     logger.info("night %s: %s", night, verdict(summary.findings))
-    _raise_if_critical(lakehouse, summary)
+    raise_if_critical(lakehouse, summary)
     return summary
 
 
@@ -163,43 +120,4 @@ def _check_table(lakehouse: Lakehouse, table: Table, rows: Rows, constants: dict
         version=version,
         constants=constants,
         others={name: other for name, (_, other) in rows.items()},
-    )
-
-
-def _result_rows(summary: CheckSummary) -> list[dict[str, Any]]:
-    return [
-        {
-            NIGHT: summary.night,
-            "table_name": check.table,
-            "table_version": check.version,
-            "expectation_id": finding.expected.id,
-            "expectation": finding.expected.type,
-            "column_name": finding.expected.column,
-            "sentence": finding.expected.description,
-            "severity": finding.expected.severity,
-            "origin": finding.expected.origin,
-            "success": finding.success,
-            "rows": finding.rows,
-            "unexpected": finding.unexpected,
-            "observed": finding.observed,
-        }
-        for check in summary.tables
-        for finding in check.findings
-    ]
-
-
-def _raise_if_critical(lakehouse: Lakehouse, summary: CheckSummary) -> None:
-    critical: Sequence[tuple[str, Finding]] = summary.failed("critical")
-    if not critical:
-        return
-    named = "; ".join(
-        f"{table}: {finding.expected.description} ({finding.observed})"
-        for table, finding in critical[:_NAMED_IN_ERRORS]
-    )
-    if len(critical) > _NAMED_IN_ERRORS:
-        named += f"; and {len(critical) - _NAMED_IN_ERRORS} more"
-    raise UnusableInputError(
-        f"{len(critical)} critical expectation{'s' if len(critical) > 1 else ''} failed: {named}",
-        subject=f"night {summary.night}",
-        remedy=f"read {lakehouse.storage.uri(summary.page)}, mend the rows, and check again",
     )

@@ -9,6 +9,7 @@ from typing import Any
 from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.lakehouse.maintenance import sweep
 from zsds_tasks.lakehouse.publish import expire, sweep_unfinished
+from zsds_tasks.lakehouse.release_claims import sweep_unfinished_releases
 
 PATH_COLUMN = "path"  # of every table whose rows name a file under the root
 MIN_AGE_HOURS = 24.0  # a file is written before its row: only age makes it an orphan
@@ -51,6 +52,8 @@ def tidy(lakehouse: Lakehouse, now: dt.datetime, *, keep: int = 3) -> UpkeepSumm
         Publications of each table that stay.
     """
     storage, publications, named = lakehouse.storage, 0, set[str]()
+    # First, because an unfinished release keeps its publications.
+    sweep_unfinished_releases(storage, older_than_hours=MIN_AGE_HOURS, now=now)
     for table in lakehouse.tables():
         if table.declaration.healpix:
             publications += len(expire(storage, table.name, keep=keep))

@@ -34,8 +34,10 @@ def threshold_at(score: Floats, is_real: Truths, rate: float) -> float:
     return float(np.nextafter(np.float32(bogus[min(int(rate * len(bogus)), len(bogus) - 1)]), np.float32(2)))
 
 
-def evaluate(score: Floats, is_real: Truths, kind: NDArray[Any], rate: float) -> dict[str, Any]:
-    """Return threshold, recall by kind, false positives by kind, ROC, calibration.
+def evaluate(
+    score: Floats, is_real: Truths, kind: NDArray[Any], rate: float, scorr: Floats | None = None
+) -> dict[str, Any]:
+    """Return threshold, recall by kind, false positives by kind, both by strength, ROC, calibration.
 
     Parameters
     ----------
@@ -44,6 +46,8 @@ def evaluate(score: Floats, is_real: Truths, kind: NDArray[Any], rate: float) ->
     kind : numpy.ndarray (n), str
     rate : float
         Of false positives, over all bogus.
+    scorr : numpy.ndarray (n), optional
+        Strength of each; without it nothing is said by strength.
     """
     threshold = threshold_at(score, is_real, rate)
     passes = score >= threshold
@@ -56,11 +60,6 @@ def evaluate(score: Floats, is_real: Truths, kind: NDArray[Any], rate: float) ->
             auc(score[here | (is_real != is_real[here][0])], is_real[here | (is_real != is_real[here][0])]), 5
         )
         (recall if is_real[here][0] else false_positives)[str(name)] = entry
-    calibration = []
-    for low, high in itertools.pairwise(BINS):
-        inside = (score >= low) & ((score < high) | (high >= 1.0))
-        if inside.any():
-            calibration.append([low, high, int(inside.sum()), round(float(is_real[inside].mean()), 4)])
     return {
         "n_real": int(is_real.sum()),
         "n_bogus": int((~is_real).sum()),
@@ -71,8 +70,35 @@ def evaluate(score: Floats, is_real: Truths, kind: NDArray[Any], rate: float) ->
         "missed": round(1 - float(passes[is_real].mean()), 4) if is_real.any() else None,
         "false_positives": false_positives,
         "roc": [[r, round(_recall_at(score, is_real, r), 4)] for r in ROC_RATES],
-        "calibration": calibration,
+        "calibration": _calibration(score, is_real),
+        "by_scorr": [] if scorr is None else _by_strength(passes, is_real, scorr),
     }
+
+
+def _calibration(score: Floats, is_real: Truths) -> list[list[float]]:
+    """Return from, to, how many, and the share that is real were real and bogus equally many."""
+    found = []
+    shares = [(is_real == real) / max(float((is_real == real).sum()), 1.0) for real in (True, False)]
+    for low, high in itertools.pairwise(BINS):
+        inside = (score >= low) & ((score < high) | (high >= 1.0))
+        real, bogus = (float(share[inside].sum()) for share in shares)
+        if inside.any():
+            found.append([low, high, int(inside.sum()), round(real / (real + bogus), 4)])
+    return found
+
+
+def _by_strength(passes: Truths, is_real: Truths, scorr: Floats) -> list[dict[str, Any]]:
+    """Return per bin of scorr how many are real and bogus, and which share of each passes."""
+    found = []
+    for low, high in itertools.pairwise((*STRENGTHS, np.inf)):
+        inside = (scorr >= low) & (scorr < high)
+        entry: dict[str, Any] = {"from": low, "to": None if np.isinf(high) else high}
+        for name, rows in (("real", inside & is_real), ("bogus", inside & ~is_real)):
+            share = round(float(passes[rows].mean()), 4) if rows.any() else None
+            entry |= {name: int(rows.sum()), f"{name}_passing": share}
+        if inside.any():
+            found.append(entry)
+    return found
 
 
 def _recall_at(score: Floats, is_real: Truths, rate: float) -> float:

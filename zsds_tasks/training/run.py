@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsds_tasks.errors import UnusableInputError
+from zsds_tasks.science.alerts.select import TriggerConfig, select_alerts
 from zsds_tasks.science.realbogus import (
     FEATURES,
     Model,
@@ -33,6 +34,7 @@ from zsds_tasks.training.trees import train_trees, trees_to_onnx
 Tell = Callable[[str], None]
 TOLERANCE = 1e-5
 PROBES = 512
+TESTED = ("test", "natural", "left_out")
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Names:
 def split_sets(sets: Sequence[LabelledSet], config: TrainingConfig) -> dict[str, LabelledSet]:
     """Return the rows of each split by name; tests and validation hold what alerts are made of only.
 
+    `left_out` are those of the tests whose kind is not counted.
+
     Raises
     ------
     UnusableInputError
@@ -72,11 +76,13 @@ def split_sets(sets: Sequence[LabelledSet], config: TrainingConfig) -> dict[str,
     every = LabelledSet.concatenate(sets)
     split, natural = every.column("split"), every.column("is_natural").astype(bool)
     counted = (every.column("scorr") >= config.least_scorr) & (every.column("pass_number") == 0)
+    kept = ~np.isin(every.column("kind").astype(str), config.left_out)
     rows = {
-        "train": (split == "train"),
-        "validation": (split == "validation") & counted,
-        "test": (split == "test") & counted & ~natural,
+        "train": (split == "train") & kept,
+        "validation": (split == "validation") & counted & kept,
+        "test": (split == "test") & counted & ~natural & kept,
         "natural": natural & counted,
+        "left_out": (split == "test") & counted & ~natural & ~kept,
     }
     parts = {name: every.take(chosen) for name, chosen in rows.items()}
     wild = [part for part in sets if part.table.num_rows and part.column("is_natural")[0]]
@@ -97,7 +103,7 @@ def train_features(
     parts: dict[str, LabelledSet], config: TrainingConfig, folder: Path, names: Names, tell: Tell = print
 ) -> Trained:
     """Train, export, prove, evaluate and write the feature model."""
-    of = {name: (feature_matrix(part.table), *_truth(part)) for name, part in parts.items()}
+    of = {name: (feature_matrix(part.table, part.stamps), *_truth(part)) for name, part in parts.items()}
     booster = train_trees(of["train"], of["validation"], config.trees)
     tell(f"{booster.best_iteration or booster.num_trees()} trees")
     data = trees_to_onnx(booster)
@@ -108,7 +114,7 @@ def train_features(
         "configuration": config.trees.model_dump(mode="json"),
     }
     card = _card("features", names, parts, course).model_copy(update={"features": FEATURES})
-    inputs = {name: of[name][0] for name in ("test", "natural")}
+    inputs = {name: of[name][0] for name in TESTED}
     return _finished(data, card, booster.predict, inputs, parts, config, folder)
 
 
@@ -131,7 +137,7 @@ def train_images(
         "course": course,
         "configuration": config.network.model_dump(mode="json"),
     }
-    inputs = {name: normalise_triplets(parts[name].stamps) for name in ("test", "natural")}
+    inputs = {name: normalise_triplets(parts[name].stamps) for name in TESTED}
     card = _card("images", names, parts, notes)
     return _finished(
         network_to_onnx(weights), card, lambda x: predict(weights, x), inputs, parts, config, folder
@@ -155,24 +161,51 @@ def _finished(
         raise UnusableInputError(
             f"ONNX Runtime gives {difference:.1e} others than where it was trained", subject=card.version
         )
-    metrics = {"onnx_difference": difference}
-    score = model.probabilities(inputs["test"], 256)
-    test = parts["test"]
-    found = evaluate(score, _truth(test)[0], test.column("kind").astype(str), config.false_positive_rate)
-    natural = parts["natural"]
-    if natural.table.num_rows:
-        passes = model.probabilities(inputs["natural"], 256) >= found["threshold"]
-        bogus = ~_truth(natural)[0]
-        metrics["natural"] = {  # type: ignore[assignment]
-            "megapixels": round(natural.megapixels, 2),
-            "bogus": int(bogus.sum()),
-            "bogus_passing": int((bogus & passes).sum()),
-            "real": int((~bogus).sum()),
-            "real_passing": int((~bogus & passes).sum()),
-        }
-    card = card.model_copy(update={"metrics": metrics | {"test": found}, "threshold": found["threshold"]})
+    scores = {name: model.probabilities(rows, 256) for name, rows in inputs.items()}
+    metrics = {"onnx_difference": difference} | _measured(scores, parts, config)
+    card = card.model_copy(update={"metrics": metrics, "threshold": metrics["test"]["threshold"]})
     place = write_model(folder, data, card)
     return Trained(place, card, difference)
+
+
+def _measured(
+    scores: dict[str, NDArray[np.float32]], parts: dict[str, LabelledSet], config: TrainingConfig
+) -> dict[str, Any]:
+    """Return quality on seeds not trained on: of all candidates, of those that trigger, on a natural sky."""
+    test, (is_real, _) = parts["test"], _truth(parts["test"])
+    kind, scorr, rate = test.column("kind").astype(str), test.column("scorr"), config.false_positive_rate
+    found = evaluate(scores["test"], is_real, kind, rate, scorr)
+    metrics: dict[str, Any] = {"test": found}
+    triggers = select_alerts(test.table, TriggerConfig()).triggers
+    if (triggers & is_real).any() and (triggers & ~is_real).any():
+        metrics["test_triggers"] = evaluate(
+            scores["test"][triggers], is_real[triggers], kind[triggers], rate, scorr[triggers]
+        )
+    if parts["natural"].table.num_rows:
+        metrics["natural"] = _on_natural(scores["natural"] >= found["threshold"], parts["natural"])
+    kinds = parts["left_out"].column("kind").astype(str)
+    metrics["left_out"] = {
+        str(name): {"n": int(here.sum()), "share": round(float(passes[here].mean()), 4)}
+        for name, here, passes in (
+            (name, kinds == name, scores["left_out"] >= found["threshold"]) for name in np.unique(kinds)
+        )
+    }
+    return metrics
+
+
+def _on_natural(passes: NDArray[np.bool_], natural: LabelledSet) -> dict[str, Any]:
+    """Count candidates of skies that are as any: how many pass, how many would trigger an alert."""
+    triggers = select_alerts(natural.table, TriggerConfig()).triggers
+    found: dict[str, Any] = {"megapixels": round(natural.megapixels, 2), "images": natural.images}
+    is_real = natural.column("is_real").astype(bool)
+    for name, rows in (("bogus", ~is_real), ("real", is_real)):
+        found |= {
+            name: int(rows.sum()),
+            f"{name}_passing": int((rows & passes).sum()),
+            f"{name}_triggering": int((rows & triggers).sum()),
+            f"{name}_triggering_and_passing": int((rows & triggers & passes).sum()),
+        }
+    return found
 
 
 def _loaded(data: bytes, card: ModelCard) -> Model:
@@ -200,7 +233,7 @@ def _card(kind: Any, names: Names, parts: dict[str, LabelledSet], notes: dict[st
             "kinds": dict(zip(kinds.tolist(), counts.tolist(), strict=True)),
         }
     sentence = {
-        "features": "Gradient-boosted trees over scale-free measures of candidates.",
+        "features": "Gradient-boosted trees over scale-free measures of candidates and their stamps.",
         "images": "A convolutional network over science, reference and difference stamps.",
     }[kind]
     return ModelCard(

@@ -1,4 +1,7 @@
-"""Where something changed: positive and negative peaks of the corrected score (reference section 6.7)."""
+"""Where something changed: positive and negative peaks of the corrected score (reference section 6.7).
+
+Peaks are as high as they are between pixels: see `zsds_tasks.science.candidates.summit`.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pydantic import Field
 from scipy.spatial import cKDTree
 
 from zsds_tasks.declarations import Declaration
+from zsds_tasks.science.candidates.summit import MOST_LOSS, summit
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -30,6 +34,9 @@ class DetectConfig(Declaration):
         3.0, description="of two peaks of one sign that are nearer, the higher one counts"
     )
     edge_px: Annotated[int, Field(ge=1)] = Field(10, description="no detection nearer to an edge")
+    between_pixels: bool = Field(
+        True, description="thresholds apply to the height of a peak between pixels, not at its highest pixel"
+    )
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Detections:
     x, y : numpy.ndarray (N), float64
         0-based, px, between pixels.
     score : numpy.ndarray (N), float64
-        S_corr of the highest pixel times the sign: positive, sigmas.
+        Height of the peak of S_corr times the sign: positive, sigmas.
     sign : numpy.ndarray (N), float64
         1 where new is brighter than reference, -1 where fainter.
     """
@@ -64,16 +71,21 @@ class Detections:
         return self.take(self.score >= sigma)
 
 
-def detect(score: Image, config: DetectConfig) -> Detections:
+def detect(score: Image, config: DetectConfig, least_sigma: float = 0.0) -> Detections:
     """Return the peaks of both signs down to `faint_sigma`.
 
     Candidates are `detect(...).brighter_than(config.threshold_sigma)`.
+
+    Noise alone has 0.176 u exp(-u^2 / 2) / FWHM^2 peaks per pixel and sign over u sigma (maxima of a smooth
+    random field, stars of that FWHM, px); at whole pixels less than half of them where stars are sharp.
 
     Parameters
     ----------
     score : numpy.ndarray (ny, nx), float32, C-contiguous
         S_corr; NaN where unusable.
     config : DetectConfig
+    least_sigma : float
+        None lower is wanted, whatever `faint_sigma` says. The others stay the same.
 
     Returns
     -------
@@ -87,12 +99,13 @@ def detect(score: Image, config: DetectConfig) -> Detections:
     """
     if score.ndim != 2:
         raise ValueError(f"a score of {score.ndim} dimensions")
-    least = np.float32(min(config.faint_sigma, config.threshold_sigma))
+    least = max(min(config.faint_sigma, config.threshold_sigma), least_sigma)
+    arguments = (score, least, config.edge_px, config.between_pixels)
     found = np.empty((1024 + int(MOST_PEAKS_SHARE * score.size), PEAK_COLUMNS))
-    n = _peaks(score, least, config.edge_px, found)
+    n = _peaks(*arguments, found)
     if n > len(found):
         found = np.empty((n, PEAK_COLUMNS))
-        _peaks(score, least, config.edge_px, found)
+        _peaks(*arguments, found)
     x, y, value, sign = np.ascontiguousarray(found[:n].T)
     every = Detections(x, y, value, sign)
     return every.take(_highest(every, config.merge_px))
@@ -120,42 +133,41 @@ def _highest(found: Detections, radius: float) -> NDArray[np.bool_]:
     return kept
 
 
-@njit("f8(f8, f8, f8)", cache=True, nogil=True)
-def _vertex(before: float, middle: float, after: float) -> float:
-    """Return where a parabola through three equidistant values peaks, in units of their distance."""
-    bend = before - 2.0 * middle + after
-    return 0.0 if not bend < 0.0 else min(max(0.5 * (before - after) / bend, -0.5), 0.5)
+@njit("b1(f4[:, ::1], i8, i8, f4)", cache=True, nogil=True)
+def _is_highest(score: Image, y: int, x: int, sign: np.float32) -> bool:
+    """Return whether a pixel is the highest of 3 x 3; of equal ones the last in reading order is."""
+    value = sign * score[y, x]
+    for i in range(-1, 2):
+        for j in range(-1, 2):
+            other = sign * score[y + i, x + j]
+            later = i > 0 or (i == 0 and j > 0)
+            if other > value or (later and other == value):
+                return False
+    return True
 
 
-@njit("i8(f4[:, ::1], f4, i8, f8[:, ::1])", cache=True, nogil=True)
-def _peaks(score: Image, least: np.float32, edge: int, out: Floats) -> int:
+@njit("i8(f4[:, ::1], f8, i8, b1, f8[:, ::1])", cache=True, nogil=True)
+def _peaks(score: Image, least: float, edge: int, between: bool, out: Floats) -> int:
     """Write x, y, height and sign of local maxima of the absolute value; return how many there are.
 
     A pixel beside one that is unusable can be a peak: what is not a number is not higher.
     """
     ny, nx = score.shape
+    lowest = np.float32(least * (1.0 - MOST_LOSS)) if between else np.float32(least)
+    place, work = np.zeros(2), np.empty((2, 7))
     n = 0
     for y in range(edge, ny - edge):
         line = score[y]
         for x in range(edge, nx - edge):
-            if not (line[x] >= least or line[x] <= -least):
+            if not (line[x] >= lowest or line[x] <= -lowest):
                 continue
             sign = np.float32(1.0) if line[x] > 0 else np.float32(-1.0)
-            value = sign * line[x]
-            is_peak = True
-            for i in range(-1, 2):
-                for j in range(-1, 2):
-                    other = sign * score[y + i, x + j]
-                    # Of equal neighbours the last in reading order is the peak.
-                    later = i > 0 or (i == 0 and j > 0)
-                    if other > value or (later and other == value):
-                        is_peak = False
-            if not is_peak:
+            if not _is_highest(score, y, x, sign):
+                continue
+            height = summit(score, y, x, sign, place, work) if between else float(sign * line[x])
+            if height < least:
                 continue
             if n < out.shape[0]:
-                out[n, 0] = x + _vertex(sign * line[x - 1], value, sign * line[x + 1])
-                out[n, 1] = y + _vertex(sign * score[y - 1, x], value, sign * score[y + 1, x])
-                out[n, 2] = value
-                out[n, 3] = sign
+                out[n, 0], out[n, 1], out[n, 2], out[n, 3] = x + place[0], y + place[1], height, sign
             n += 1
     return n

@@ -154,4 +154,8 @@ def measure_each(
             aperture(filled, x, y, settings[4 + part], errors, level, level_error, at)
         shape_of(filled, x, y, fwhm / 2.3548200450309493, values, sums, out[k, _SHAPE : _SHAPE + 3])
         reach = settings[6] * fwhm
-        opposite(score, y0, x0, sign, found[k, 2], reach, out[k, _DIPOLE : _DIPOLE + 2])
+        # At pixels both: halves of a dipole that are equal stay so.
+        peak = float(sign * score[y0, x0])
+        opposite(
+            score, y0, x0, sign, peak if peak > 0.0 else found[k, 2], reach, out[k, _DIPOLE : _DIPOLE + 2]
+        )

@@ -1,4 +1,4 @@
-"""Scores of candidates: rb from their measures, drb from their stamps."""
+"""Scores of candidates: rb from measures of them and of their stamps, drb from the stamps themselves."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def score_candidates(candidates: pa.Table, stamps: NDArray[np.floating], models:
         raise ValueError(f"{len(stamps)} triplets of {len(scorr)} candidates, {len(strong)} of them to score")
     table = candidates
     rb = drb = np.zeros(0, np.float32)
+    chosen = stamps if len(stamps) == len(strong) else stamps[strong]
     if models.features and len(strong):
-        rb = models.features.probabilities(feature_matrix(candidates.take(pa.array(strong))))
+        rb = models.features.probabilities(feature_matrix(candidates.take(pa.array(strong)), chosen))
     if models.images and len(strong):
-        chosen = stamps if len(stamps) == len(strong) else stamps[strong]
         parts = [
             models.images.probabilities(normalise_triplets(chosen[k : k + models.config.batch]))
             for k in range(0, len(chosen), models.config.batch)

@@ -170,10 +170,9 @@ def measure_image(
             x, y = (
                 np.asarray(p, np.float64) - 1 for p in wcs.sky_to_pixel(np.array(work.ra), np.array(work.dec))
             )
-            wanted = np.zeros(rows.shape[0], bool)
-            for middle in np.round(y).astype(int):
-                wanted[max(middle - config.half_px, 0) : max(middle + config.half_px + 1, 0)] = True
-            found = measure_forced(rows.read(wanted), psf, x, y, work.gain, config)
+            near = [np.floor(p + 0.5).astype(np.int64) for p in (x, y)]
+            image = rows.read_around(near[0], near[1], config.half_px)
+            found = measure_forced(image, psf, x, y, work.gain, config)
     except (UnusableInputError, FileNotFoundError):
         return [MISSING_FLUX] * n, [MISSING_FLUX] * n, [UNREADABLE] * n
     known = np.isfinite(found.flux)

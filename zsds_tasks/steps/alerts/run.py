@@ -177,7 +177,8 @@ class _Maker:
         objects = known_objects(self.settings, triggers, full["exptime"][0].as_py(), self.config.known)
         full = with_columns(full, dataclasses.asdict(counts) | objects)
         packets = _packets(full, names, stamps, past, self.schema, self.config)
-        payloads = [encoder_of(self.schema).encode(packet) for packet in packets]
+        encoder = encoder_of(self.schema)
+        payloads = [encoder.encode(packet) for packet in packets]
         topics = [_topic(*row.values()) for row in triggers.select(["jd", "programid"]).to_pylist()]
         self._put(triggers, names, topics, payloads)
         pids = triggers["pid"].to_pylist()

@@ -147,7 +147,8 @@ def _subtracted(
     template = reference_side(reference, frame, sources, config)
     subject = f"pid {work.image['pid']}"
     done = subtract(science, template, config.difference, _buffers(frame.shape), subject=subject)
-    peaks = detect(done.subtraction.score, config.detect)
+    least = min(config.stored_sigma, config.detect.threshold_sigma)
+    peaks = detect(done.subtraction.score, config.detect, least)
     strong = peaks.brighter_than(config.detect.threshold_sigma)
     scores = (strong.score[strong.sign > 0], strong.score[strong.sign < 0])
     metrics = measure_difference(done, scores, config.assess)

@@ -26,6 +26,8 @@ from zsds_tasks.survey.filenames import ScienceFileName, ScienceSuffix
 Image = NDArray[np.float32]
 Row = dict[str, Any]
 STAMPS = ("science", "template", "difference")
+TILE_COLUMNS = 256
+"""Of a tile of the difference: forced photometry reads a few places of each of many images."""
 
 
 def write_difference(
@@ -58,7 +60,9 @@ def write_difference(
     """
     name = ScienceFileName.parse(work.image["path"].rpartition("/")[2])
     files = {
-        ScienceSuffix.DIFFERENCE: encode_image(done.image, _cards(work, frame, done), name="DIFFIMG"),
+        ScienceSuffix.DIFFERENCE: encode_image(
+            done.image, _cards(work, frame, done), name="DIFFIMG", tile_columns=TILE_COLUMNS
+        ),
         ScienceSuffix.DIFFERENCE_PSF: encode_plain_image(done.subtraction.psf_stamp(), []),
         ScienceSuffix.CUTOUTS: _stamps(images, candidates, config),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from zsds_tasks.sky.tangent import separation_deg
 from zsds_tasks.steps.exposure.cache import store_array
 
 GAIA, PS1 = "gaia", "ps1"
+SPARE_ARCSEC = 120.0
+"""Read around a cone: candidates are looked up a little farther out than stars to calibrate with."""
 GAIA_COLUMNS = ("ra", "dec", "pmra", "pmdec", "phot_g_mean_mag", "ref_epoch")
 BRIGHT_COLUMNS = ("ra", "dec", "phot_g_mean_mag", "bp_rp")
 PS1_BANDS = ("g", "r", "i", "z")
@@ -33,11 +36,37 @@ def _reader(uri: str) -> HatsReader:
     return HatsReader(uri)
 
 
+@dataclass(frozen=True)
+class _Cone:
+    """Rows of a catalogue around a place, a little more than was asked for."""
+
+    reader: HatsReader
+    columns: tuple[str, ...]
+    centre: tuple[float, float]
+    radius_deg: float
+    rows: pa.Table
+
+    def holds(self, columns: tuple[str, ...], centre: tuple[float, float], radius_deg: float) -> bool:
+        """Say whether all that lies so near to a place is here."""
+        away = float(separation_deg(*centre, *self.centre))
+        return columns == self.columns and away + radius_deg <= self.radius_deg
+
+
+_latest: dict[str, _Cone] = {}
+"""By catalogue: of one channel the same rows are wanted for its calibration, and again for its candidates."""
+
+
 def _cone(
     settings: Settings, name: str, columns: tuple[str, ...], centre: tuple[float, float], radius_deg: float
 ) -> pa.Table:
     reader = _reader(f"{settings.catalogs_uri}/{name}")
-    return reader.read(columns, cone=(*centre, radius_deg * 3600.0))
+    cone = _latest.get(name)
+    if cone is None or cone.reader is not reader or not cone.holds(columns, centre, radius_deg):
+        wide = radius_deg + SPARE_ARCSEC / 3600
+        cone = _Cone(reader, columns, centre, wide, reader.read(columns, cone=(*centre, wide * 3600)))
+        _latest[name] = cone
+    ra, dec = (cone.rows.column(name).to_numpy() for name in ("ra", "dec"))
+    return cone.rows.filter(pa.array(healpix.within_cone(ra, dec, centre, radius_deg)))
 
 
 def astrometric_stars(settings: Settings, centre: tuple[float, float], radius_deg: float) -> ReferenceStars:

@@ -13,6 +13,7 @@ from zsds_tasks.settings import Settings
 from zsds_tasks.steps.report.alerts import alert_pages
 from zsds_tasks.steps.report.calibration import master_maps, masters_png
 from zsds_tasks.steps.report.coverage import coverage_png
+from zsds_tasks.steps.report.curves import curve_pages
 from zsds_tasks.steps.report.focal_plane import choose_exposure, focal_plane_png, read_mosaic
 from zsds_tasks.steps.report.gather import NightFacts, baseline, earlier_nights, gather
 from zsds_tasks.steps.report.page import Picture, render
@@ -67,6 +68,7 @@ def build_report(
     maps = master_maps(lakehouse, facts)
     masters = masters_png(maps) if maps else None
     science, alerts = science_pages(lakehouse, facts), alert_pages(lakehouse, facts, score)
+    curves = curve_pages(lakehouse, facts)
     files = {FOCAL_PLANE: picture.png if picture else None, COVERAGE: sky, MASTERS: masters}
     files |= science.files | alerts.files
     for file, data in files.items():
@@ -76,7 +78,7 @@ def build_report(
         facts,
         picture=picture,
         sky=sky,
-        science="\n".join(part for part in (alerts.html, science.html) if part),
+        science="\n".join(part for part in (alerts.html, curves, science.html) if part),
         masters=masters,
         earlier=earlier,
         score=score,

@@ -1,0 +1,262 @@
+"""Releases: whole or not there, numbered, described, kept from expiring, withdrawn, and told apart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pyarrow.parquet as pq
+import pytest
+from release_builder import Survey
+
+from zsds_tasks.errors import NothingToDoError, UnusableInputError
+from zsds_tasks.lakehouse import paths, release_making
+from zsds_tasks.lakehouse.difference_states import state_in_release
+from zsds_tasks.lakehouse.differences import compare_tables
+from zsds_tasks.lakehouse.hats_reader import HatsReader
+from zsds_tasks.lakehouse.publish import expire, sweep_unfinished, versions
+from zsds_tasks.lakehouse.release_claims import claim_number, sweep_unfinished_releases
+from zsds_tasks.lakehouse.release_making import make_release
+from zsds_tasks.lakehouse.releases import latest_release, list_releases, number_of, read_release, withdraw
+
+NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+DOCUMENTS = {
+    "photometric_offsets.parquet", "images.parquet", "data-dictionary.md", "moc.fits", "sky.png",
+    "datacite.json", "changes.json", "CHANGES.md",
+}  # fmt: skip
+
+
+@pytest.fixture
+def survey(tmp_path):
+    made = Survey(tmp_path / "root")
+    made.observe("20260101")
+    made.write()
+    return made
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, request):
+    """Draw no picture: it takes most of the time, and has tests of its own."""
+    if "describes_itself" not in request.node.name:
+        monkeypatch.setattr(release_making, "draw_map", lambda *_: b"picture")
+
+
+def release(survey, **changes):
+    return make_release(survey.lakehouse, survey.settings, now=NOW, **changes)
+
+
+def second_night(survey):
+    survey.observe("20260102", fields=(281,))
+    survey.write()
+
+
+def test_a_release_names_its_tables_and_describes_itself(survey):
+    made = release(survey)
+    storage = survey.lakehouse.storage
+    assert (made.number, made.name, made.status, made.created) == (1, "dr1", "public", NOW)
+    assert set(made.tables) == {"lightcurves", "photometric_offsets"}
+    assert made.left_out["objects"] == "has no rows yet"
+    curves, offsets = made.tables["lightcurves"], made.tables["photometric_offsets"]
+    assert (curves.rows, curves.kind, curves.publication, curves.key) == (80, "hats", 1, ("objectid",))
+    assert HatsReader(curves.uri).read(["objectid"]).num_rows == 80
+    assert pq.read_table(offsets.uri).num_rows == offsets.rows == 2
+    assert "lightcurve.mag" in {column.name for column in curves.columns}
+    assert (made.first_night, made.last_night, made.image_versions) == ("20260101", "20260101", {"v1": 2})
+    assert "config/releases.yaml" in made.configuration
+    assert set(made.checksums) == DOCUMENTS
+    for name, digest in made.checksums.items():
+        assert hashlib.sha256(storage.read_bytes(paths.release_file(1, name))).hexdigest() == digest
+    for name, digest in curves.checksums.items():
+        place = f"{paths.collection_version('lightcurves', 1)}/{name}"
+        assert hashlib.sha256(storage.read_bytes(place)).hexdigest() == digest
+    assert read_release(storage, 1) == made == latest_release(storage)
+
+
+def test_nothing_new_is_no_new_release(survey):
+    first = release(survey)
+    assert release(survey) == first
+    table = survey.lakehouse.table("lightcurves")
+    rows = table.read()
+    table.delete({"objectid": int(rows["objectid"][0].as_py())})
+    table.merge(rows)  # other files, the same rows
+    assert release(survey) == first
+    assert survey.lakehouse.storage.children(paths.RELEASES) == ["dr1"]
+    second_night(survey)
+    assert release(survey).number == 2
+
+
+def test_the_difference_of_two_releases_is_explained_by_their_images(survey):
+    release(survey)
+    second_night(survey)
+    assert release(survey).previous == 1
+    found = compare_tables(survey.lakehouse, "lightcurves", "dr1", "dr2")
+    assert (found.added, found.removed, found.changed) == (0, 0, 40)
+    assert [(c.kind, c.before, c.after, c.changed) for c in found.causes] == [
+        ("images added", "", "20260102", 40)
+    ]
+    assert found.nights == {"20260102": (0, 0, 40)}
+    told = json.loads(survey.lakehouse.storage.read_bytes(paths.release_file(2, "changes.json")))
+    assert (told["previous"], told["tables"]["lightcurves"]["changed"]) == ("dr1", 40)
+    text = survey.lakehouse.storage.read_bytes(paths.release_file(2, "CHANGES.md")).decode()
+    assert "| images added |  | 20260102 | 0 | 0 | 40 |" in text
+
+
+def test_reprocessed_images_account_for_the_magnitudes_they_moved(survey):
+    second_night(survey)
+    release(survey)
+    survey.reprocess("20260102", "v2")
+    survey.write()
+    release(survey)
+    found = compare_tables(survey.lakehouse, "lightcurves", "dr1", "dr2")
+    assert [(c.kind, c.before, c.after, c.changed) for c in found.causes] == [
+        ("images reprocessed", "v1", "v2", 40)
+    ]
+    (mag,) = (column for column in found.columns if column.name == "lightcurve.mag")
+    assert mag.changed == 40
+    assert mag.largest == pytest.approx(0.1, abs=1e-5)
+
+
+def test_versions_of_the_live_table_are_explained_by_the_images_of_their_time(survey):
+    first = survey.lakehouse.table("lightcurves").version()
+    second_night(survey)
+    found = compare_tables(survey.lakehouse, "lightcurves", str(first), str(first + 1))
+    assert [(c.kind, c.after, c.changed) for c in found.causes] == [("images added", "20260102", 40)]
+
+
+def test_pixels_that_two_releases_share_are_not_read(survey):
+    release(survey)
+    second_night(survey)
+    release(survey)
+    found = compare_tables(survey.lakehouse, "lightcurves", "dr1", "dr2")
+    storage = survey.lakehouse.storage
+    files = [state_in_release(storage, one, "lightcurves").files for one in list_releases(storage)]
+    shared = {file.identity for file in files[0]} & {file.identity for file in files[1]}
+    if shared:
+        assert found.rows_compared < found.rows_before + found.rows_after
+    assert "" not in {file.identity for side in files for file in side}
+
+
+def test_publications_of_releases_never_expire_until_they_are_withdrawn(survey):
+    release(survey)
+    storage = survey.lakehouse.storage
+    for night in ("20260102", "20260103", "20260104"):
+        survey.observe(night)
+        survey.write()
+        survey.lakehouse.publish("lightcurves")
+    assert expire(storage, "lightcurves", keep=1) == [2, 3]
+    assert sweep_unfinished(storage, "lightcurves", older_than_hours=0, now=NOW + timedelta(days=400)) == []
+    assert versions(storage, "lightcurves") == [1, 4]
+    assert HatsReader(read_release(storage, 1).tables["lightcurves"].uri).read().num_rows == 80
+    withdraw(storage, 1, "offsets of field 281 are wrong", NOW)
+    assert expire(storage, "lightcurves", keep=1) == [1]
+    assert read_release(storage, 1).tables["lightcurves"].rows == 80
+    with pytest.raises(UnusableInputError, match="dr1 is no longer whole"):
+        state_in_release(storage, read_release(storage, 1), "lightcurves")
+
+
+def test_a_withdrawn_release_is_readable_and_never_the_latest(survey):
+    release(survey)
+    second_night(survey)
+    release(survey)
+    storage = survey.lakehouse.storage
+    gone = withdraw(storage, 2, " offsets of field 281 are wrong ", NOW)
+    assert (gone.status, gone.reason, gone.withdrawn) == ("withdrawn", "offsets of field 281 are wrong", NOW)
+    assert read_release(storage, 2) == gone
+    assert latest_release(storage).number == 1
+    assert withdraw(storage, 2, "another reason", NOW + timedelta(days=1)) == gone
+    # What is made after it is compared with the newest that stands.
+    assert (release(survey).number, release(survey).previous) == (3, 1)
+    withdraw(storage, 1, "superseded", NOW)
+    withdraw(storage, 3, "superseded", NOW)
+    assert latest_release(storage) is None
+    assert [one.number for one in list_releases(storage)] == [1, 2, 3]
+
+
+def test_what_cannot_be_withdrawn_is_refused(survey):
+    release(survey)
+    storage = survey.lakehouse.storage
+    with pytest.raises(UnusableInputError, match="for a reason"):
+        withdraw(storage, 1, "  ", NOW)
+    with pytest.raises(UnusableInputError, match="there is no such release"):
+        withdraw(storage, 2, "wrong", NOW)
+    for word in ("dr", "dr0", "dr01", "DR1", "dr1/..", "1"):
+        with pytest.raises(UnusableInputError, match="is no name of a release"):
+            number_of(word)
+
+
+def test_without_rows_there_is_nothing_to_release(tmp_path):
+    empty = Survey(tmp_path / "root")
+    with pytest.raises(NothingToDoError, match="no table over the sky has rows"):
+        release(empty)
+    assert empty.lakehouse.storage.children(paths.RELEASES) == []
+
+
+def test_makers_at_the_same_time_have_numbers_of_their_own(survey):
+    storage = survey.lakehouse.storage
+    with ThreadPoolExecutor(8) as pool:
+        taken = list(pool.map(lambda _: claim_number(storage, {"lightcurves": 1}, NOW), range(8)))
+    assert sorted(taken) == list(range(1, 9))
+    assert list_releases(storage) == []
+    assert release(survey).number == 9
+
+
+def test_two_makers_of_the_same_make_one_release(survey):
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(lambda _: release(survey), range(2)))
+    assert made[0] == made[1]
+    assert [one.number for one in list_releases(survey.lakehouse.storage)] == [1]
+
+
+def test_what_a_killed_maker_left_is_no_release_keeps_its_publications_and_is_swept(survey):
+    storage = survey.lakehouse.storage
+    survey.lakehouse.publish("lightcurves")
+    assert claim_number(storage, {"lightcurves": 1}, NOW) == 1
+    second_night(survey)
+    survey.lakehouse.publish("lightcurves")
+    assert expire(storage, "lightcurves", keep=1) == []
+    soon, later = NOW + timedelta(hours=1), NOW + timedelta(hours=30)
+    assert sweep_unfinished_releases(storage, older_than_hours=24, now=soon) == []
+    assert sweep_unfinished_releases(storage, older_than_hours=24, now=later) == [1]
+    assert expire(storage, "lightcurves", keep=1) == [1]
+    assert release(survey).number == 1
+    assert sweep_unfinished_releases(storage, older_than_hours=0, now=later) == []
+
+
+class Killed(BaseException):
+    """What stops a process at any point."""
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_killed_at_any_write_no_half_release_is_there_and_the_next_call_makes_it(survey, monkeypatch, last):
+    """`last`: the process is gone before it can clear away what it wrote."""
+    storage = survey.lakehouse.storage
+    kind = type(storage)
+    put, clear = kind.put_bytes_atomically, kind.delete_tree
+    whole = None
+    for allowed in range(40):
+        left = [allowed]
+
+        def counted(self, data, relative, *, exclusive=False, left=left):
+            if relative.startswith(paths.RELEASES):
+                if left[0] == 0:
+                    raise Killed
+                left[0] -= 1
+            put(self, data, relative, exclusive=exclusive)
+
+        monkeypatch.setattr(kind, "put_bytes_atomically", counted)
+        if last:
+            monkeypatch.setattr(kind, "delete_tree", lambda *_: None)
+        try:
+            whole = release(survey)
+        except Killed:
+            assert list_releases(storage) == []
+        monkeypatch.setattr(kind, "put_bytes_atomically", put)
+        monkeypatch.setattr(kind, "delete_tree", clear)
+        if whole is not None:
+            break
+    assert allowed > len(DOCUMENTS)
+    assert list_releases(storage) == [whole]
+    assert whole.number == (allowed if last else 1)
+    assert release(survey) == whole

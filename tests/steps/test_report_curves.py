@@ -1,0 +1,89 @@
+"""The section of the night report on light curves: its numbers, its drawings, its silence."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from science_rows import Errors, invented_truth, observed
+
+from zsds_tasks.lakehouse import open_lakehouse
+from zsds_tasks.settings import Settings
+from zsds_tasks.steps.lightcurves import update_lightcurves
+from zsds_tasks.steps.objects import update_objects
+from zsds_tasks.steps.report.curves import curve_pages
+from zsds_tasks.steps.report.curves_data import gather_curves, is_folded
+from zsds_tasks.steps.report.gather import gather
+from zsds_tasks.survey.nights import ObservingNight
+
+NIGHT = ObservingNight.parse("20251012")
+VISITS, CHANNELS = 5, (2, 5)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory):
+    settings = Settings(var=tmp_path_factory.mktemp("lake"), camera="mini", workers=1)
+    lakehouse = open_lakehouse(settings)
+    shots, truths = invented_truth(settings, NIGHT, visits=VISITS, count=300)
+    skip = {(shot.expid, rcid) for shot in shots for rcid in range(8) if rcid not in CHANNELS}
+    for name, table in observed(settings, shots, truths, Errors(), skip=skip, seed=4).items():
+        lakehouse.table(name).merge(table)
+    update_lightcurves(lakehouse, settings)
+    update_objects(lakehouse, settings)
+    return lakehouse
+
+
+@pytest.fixture
+def facts(lake):
+    return gather_curves(lake, gather(lake, str(NIGHT), camera="mini"))
+
+
+def test_scatter_is_that_of_the_light_curves(lake, facts):
+    curves = lake.table("lightcurves").read().to_pylist()
+    expected = []
+    for row in curves:
+        light = row["lightcurve"]
+        clean = np.asarray(light["catflags"]) == 0
+        if clean.sum() >= 4:
+            expected.append(np.std(np.asarray(light["mag"], np.float64)[clean], ddof=1))
+    assert len(facts.repeat.after) == pytest.approx(len(expected), rel=0.02)
+    assert np.median(facts.repeat.after) == pytest.approx(np.median(expected), rel=0.02)
+    assert facts.units == 6
+    assert facts.epochs == lake.table("epochs").count()
+
+
+def test_the_section_says_how_well_stars_repeat(lake, facts):
+    html = curve_pages(lake, facts.night)
+    assert f"{facts.stars:,}" in html
+    assert "Repeatability" in html
+    assert re.search(r"<td[^>]*>r</td><td[^>]*>1\d\.0 to 1\d\.5</td>", html)
+    assert "nan" not in html.lower()
+
+
+def periodic(lake, row, period):
+    return {**row, "is_candidate": True, "period": period, "log_false_alarm": -8.0, "is_suspect": False} | {
+        "period_amplitude": 0.4
+    }
+
+
+def test_variables_are_folded_at_their_period_or_shown_against_time(lake, facts):
+    table, version = lake.table("objects"), lake.table("objects").version()
+    rows = sorted(table.read().to_pylist(), key=lambda row: -row["ngoodobs"])[:2]
+    table.merge([periodic(lake, rows[0], 0.55), rows[1] | {"is_candidate": True, "variability": 9.0}])
+    try:
+        found = gather_curves(lake, facts.night)
+        assert [is_folded(row) for row, _ in found.variables[:2]] == [True, False]
+        assert sum(len(c.mag) for c in found.variables[0][1]) == rows[0]["ngoodobs"]
+        html = curve_pages(lake, facts.night)
+        assert "period 0.55000 d" in html
+        assert "too few epochs" in html
+    finally:
+        table.merge(table.read(version=version))
+
+
+def test_a_night_that_added_nothing_has_no_section(lake, tmp_path):
+    other = gather(lake, "20251101", camera="mini")
+    assert curve_pages(lake, other) == ""
+    empty = open_lakehouse(Settings(var=tmp_path, camera="mini"))
+    assert curve_pages(empty, gather(empty, str(NIGHT), camera="mini")) == ""

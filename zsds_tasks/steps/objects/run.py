@@ -1,0 +1,235 @@
+"""Bring statistics of light curves and objects up to date."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from zsds_tasks.lakehouse import Lakehouse, open_lakehouse
+from zsds_tasks.parallel import map_ordered
+from zsds_tasks.products.tables import empty, load_table
+from zsds_tasks.settings import Settings
+from zsds_tasks.steps.archiving import Progress
+from zsds_tasks.steps.objects.configuration import ObjectsConfig, load_objects_config
+from zsds_tasks.steps.objects.curves import STATISTICS, measure_curves
+from zsds_tasks.steps.objects.objects import OBJECTS, make_objects
+from zsds_tasks.steps.objects.pixels import name_of
+from zsds_tasks.steps.objects.work import (
+    KEY,
+    MEASURED,
+    PIXELS,
+    CurvesWork,
+    PixelWork,
+    curves_work,
+    pixel_work,
+)
+from zsds_tasks.steps.outcomes import reason_of, shortened
+
+UNIT_TABLES, PIXEL_TABLES = (STATISTICS, MEASURED), (OBJECTS, PIXELS)
+"""In the order in which they are committed: the last says that a unit, a pixel, is done."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What came of a unit or a pixel.
+
+    Parameters
+    ----------
+    work : CurvesWork or PixelWork
+    tables : dict of pyarrow.Table or None
+        Rows by table; None if it failed.
+    reason : str
+        Of the failure.
+    """
+
+    work: Any
+    tables: dict[str, pa.Table] | None
+    reason: str = ""
+
+    @property
+    def rows(self) -> int:
+        """Light curves, or objects."""
+        return next(iter(self.tables.values())).num_rows if self.tables else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectsSummary:
+    """What came of making objects.
+
+    Parameters
+    ----------
+    units, curves : int
+        Units whose light curves were measured now, and how many these are.
+    pixels, objects, candidates, periods : int
+        Pixels made anew, their objects, those that vary, those of them with a period.
+    failed : tuple of str
+        Units and pixels that stay as they were, each with its reason; they stay due.
+    seconds : float
+    reason : str
+        Why nothing was to be done; empty if something was.
+    """
+
+    units: int
+    curves: int
+    pixels: int
+    objects: int
+    candidates: int
+    periods: int
+    failed: tuple[str, ...]
+    seconds: float
+    reason: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for logs and the scheduler."""
+        return dataclasses.asdict(self) | {"failed": shortened(self.failed)}
+
+
+def update_objects(
+    lakehouse: Lakehouse,
+    settings: Settings,
+    *,
+    progress: Progress | None = None,
+    config: ObjectsConfig | None = None,
+) -> ObjectsSummary:
+    """Measure the light curves of units that have changed, then make the objects of the pixels they touch.
+
+    Units and pixels are committed some at a time, one commit per table; measured_units and object_pixels
+    last: killed in between, they are due again, and give the same rows.
+
+    Parameters
+    ----------
+    lakehouse : Lakehouse
+    settings : Settings
+    progress : callable, optional
+        Called with what was done, how many, of how many.
+    config : ObjectsConfig, optional
+        By default that of ``include/config/objects.yaml``.
+
+    Raises
+    ------
+    TransientError, ConfigurationError
+        If the world is in the way or a declaration is wrong; what was committed before stays.
+    """
+    config = config or load_objects_config(settings.include)
+    began = time.perf_counter()
+
+    def done(what: str, function: Any, work: Sequence[Any]) -> _Done:
+        outcomes = map_ordered(partial(function, settings=settings, config=config), work, settings=settings)
+        found = _Done()
+        for batch in _batches(outcomes, config.rows_at_once):
+            found.add(_commit(lakehouse, batch))
+            if progress:
+                progress(what, len(found.good) + len(found.failed), len(work))
+        return found
+
+    units = curves_work(lakehouse, config)
+    measured = done("units", measure_unit, units)
+    pixels = pixel_work(lakehouse, settings, config.pixels)
+    made = done("pixels", make_pixel, pixels)
+    return ObjectsSummary(
+        units=len(measured.good),
+        curves=measured.total("curves"),
+        pixels=len(made.good),
+        objects=made.total("objects"),
+        candidates=made.total("candidates"),
+        periods=made.total("periods"),
+        failed=(*measured.failed, *made.failed),
+        seconds=time.perf_counter() - began,
+        reason="" if units or pixels else "the objects of every pixel are up to date",
+    )
+
+
+def measure_unit(work: CurvesWork, settings: Settings, config: ObjectsConfig) -> Outcome:
+    """Measure the light curves of one unit; a parallel worker does so."""
+    if not work.state:
+        return Outcome(work, _nothing(UNIT_TABLES))
+    try:
+        found = measure_curves(open_lakehouse(settings), work, config)
+        return Outcome(work, {STATISTICS: found.statistics, MEASURED: found.unit})
+    except Exception as error:  # noqa: BLE001 - one unit must not stop the others; it stays due
+        return Outcome(work, None, reason_of(error, f"field, filter, channel {work.key}"))
+
+
+def make_pixel(work: PixelWork, settings: Settings, config: ObjectsConfig) -> Outcome:
+    """Make the objects of one pixel; a parallel worker does so."""
+    if not work.units:
+        return Outcome(work, _nothing(PIXEL_TABLES))
+    try:
+        return Outcome(work, make_objects(open_lakehouse(settings), settings, work, config))
+    except Exception as error:  # noqa: BLE001 - one pixel must not stop the others; it stays due
+        return Outcome(work, None, reason_of(error, f"{work.pixel}"))
+
+
+def _nothing(tables: Sequence[str]) -> dict[str, pa.Table]:
+    return {name: empty(load_table(name)) for name in tables}
+
+
+@dataclasses.dataclass
+class _Done:
+    """Rows of the units or pixels done, None for those that are no more, and reasons of failures."""
+
+    good: list[dict[str, Any] | None] = dataclasses.field(default_factory=list)
+    failed: list[str] = dataclasses.field(default_factory=list)
+
+    def add(self, batch: Sequence[Outcome]) -> None:
+        for outcome in batch:
+            if outcome.tables is None:
+                self.failed.append(outcome.reason)
+            else:
+                told = list(outcome.tables.values())[-1].to_pylist()
+                self.good.append(told[0] if told else None)
+
+    def total(self, name: str) -> int:
+        return sum(row[name] for row in self.good if row)
+
+
+def _commit(lakehouse: Lakehouse, batch: Sequence[Outcome]) -> Sequence[Outcome]:
+    """Commit what was made of a batch, the table that says so last."""
+    good = [outcome for outcome in batch if outcome.tables is not None]
+    for name in good[0].tables or () if good else ():
+        _replace(lakehouse, name, good)
+    return batch
+
+
+def _replace(lakehouse: Lakehouse, name: str, batch: Sequence[Outcome]) -> None:
+    """Replace the rows of a batch in a table, statistics in one commit for each field and filter."""
+    table = lakehouse.table(name)
+    if name in PIXEL_TABLES:
+        pixels = [name_of(outcome.work.pixel) for outcome in batch]
+        table.replace(pa.concat_tables(_tables(name, batch)), {"pixel": pixels})
+    elif name == MEASURED:
+        for outcome in batch:
+            if not outcome.work.state:
+                table.delete(dict(zip(KEY, outcome.work.key, strict=True)))
+        table.merge(pa.concat_tables(_tables(name, batch)))
+    else:
+        groups: dict[tuple[int, int], list[Outcome]] = {}
+        for outcome in batch:
+            groups.setdefault(outcome.work.key[:2], []).append(outcome)
+        for (field, fid), outcomes in groups.items():
+            rcids = [outcome.work.key[2] for outcome in outcomes]
+            where = {"fieldid": field, "filterid": fid, "rcid": rcids}
+            table.replace(pa.concat_tables(_tables(name, outcomes)), where)
+
+
+def _tables(name: str, outcomes: Sequence[Outcome]) -> list[pa.Table]:
+    return [outcome.tables[name] for outcome in outcomes if outcome.tables is not None]
+
+
+def _batches(outcomes: Iterator[Outcome], rows_at_once: int) -> Iterator[list[Outcome]]:
+    """Yield outcomes some at a time."""
+    batch: list[Outcome] = []
+    rows = 0
+    for outcome in outcomes:
+        if batch and rows >= rows_at_once:
+            yield batch
+            batch, rows = [], 0
+        batch.append(outcome)
+        rows += outcome.rows
+    if batch:
+        yield batch
