@@ -25,6 +25,10 @@ CENTRE = (float(CORNER[0][0]), float(CORNER[1][0]))
 RCID, CCDID, QID = 5, 2, 2
 FIRST_MJD = 60_960.0
 MAGERR = 0.02
+AMPLITUDE = {
+    1: 0.45,
+    2: 0.33,
+}  # of variables, as stars that pulsate: were all filters alike, binaries would be meant
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Field:
     half: float = 0.1
     nights: tuple[str, ...] = NIGHTS
     zero: dict[int, float] = field(default_factory=dict)
+    north: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,8 @@ class Truth:
         self.plan = plan = plan or PlantedSky()
         random = np.random.default_rng(plan.seed)
         n = plan.stars
-        reach = max(abs(f.east) + f.half for f in plan.fields)
-        self.east, self.north = random.uniform(-reach, reach, n), random.uniform(-0.1, 0.1, n)
+        east, north = (max(abs(getattr(f, name)) + f.half for f in plan.fields) for name in ("east", "north"))
+        self.east, self.north = random.uniform(-east, east, n), random.uniform(-north, north, n)
         self.ra, self.dec = deproject(3600 * self.east, 3600 * self.north, CENTRE)
         self.mag = random.uniform(15.0, 17.5, n)
         self.period = np.where(np.arange(n) < plan.variables, random.uniform(0.3, 0.8, n), np.nan)
@@ -77,7 +82,10 @@ class Truth:
     def _unit(self, place: Field, fid: int) -> dict[str, NDArray]:
         """Return the seeds of a unit and their epochs: arrays (s) and (s, e)."""
         plan, random = self.plan, np.random.default_rng([self.plan.seed, place.number, fid])
-        star = np.flatnonzero(np.abs(self.east - place.east) < place.half)
+        inside = (np.abs(self.east - place.east) < place.half) & (
+            np.abs(self.north - place.north) < place.half
+        )
+        star = np.flatnonzero(inside)
         sequence = np.arange(len(star)) + np.where(self.founded[star], 50_000_000, 0)
         first = int(ObjectId(place.number, fid, CCDID, QID, 0))
         mjd0 = plan.epoch_mjd + 100.0 * fid
@@ -88,7 +96,9 @@ class Truth:
         hmjd = FIRST_MJD + 9.0 * night + random.uniform(0, 8.5, len(night))
         keep = np.isin(np.array(NIGHTS)[night], place.nights)
         night, hmjd = night[keep], hmjd[keep]
-        wave = 0.35 * np.sin(2 * np.pi * hmjd / self.period[star][:, None] + self.phase[star][:, None])
+        wave = AMPLITUDE[fid] * np.sin(
+            2 * np.pi * hmjd / self.period[star][:, None] + self.phase[star][:, None]
+        )
         mag = self.mag[star][:, None] + 0.5 * (fid == 1) + place.zero.get(fid, 0.0) + np.nan_to_num(wave)
         mag = mag + random.normal(0, MAGERR, mag.shape)
         return {

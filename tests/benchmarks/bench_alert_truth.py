@@ -42,6 +42,7 @@ SEEDS = (941, 942, 943)
 PLANTED = 1200
 RANGE = (3.0, 100.0)
 FIRST_ID = 10**15
+NEVER = 1e9  # sigma
 FALSE_FROM = 4.3  # sigma: false candidates are counted from here on, where there are enough of them
 DEPTHS = np.array([-3.0, -2.0, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0])
 
@@ -166,13 +167,11 @@ def run(field, seed):
         expid=0, rcid=exposed.quadrant.rcid, diffmaglim=limit, magzp=difference.zero_point, colour_mag=0.0,
         fwhm_arcsec=science.psf.fwhm * science.pixel_scale_arcsec, gain=facts.gain, shape=science.shape,
     )  # fmt: skip
-    every, whole = (
-        candidates_of(difference, science, limit, DetectConfig(between_pixels=between))
-        for between in (True, False)
-    )
+    changed = ({}, {"between_pixels": False}, {"sheet_sigma": NEVER})
+    every, *others = (candidates_of(difference, science, limit, DetectConfig(**values)) for values in changed)
     usable = np.isfinite(difference.subtraction.score)
     sure = ImageSamples(known, facts, usable, on_galaxy)
-    return sure.of(every, 5.0), compare(sure, every, whole, usable.sum() / 1e6, science.psf.fwhm)
+    return sure.of(every, 5.0), compare(sure, every, *others, usable.sum() / 1e6, science.psf.fwhm)
 
 
 @dataclass(frozen=True)
@@ -199,15 +198,19 @@ class ImageSamples:
         return samples
 
 
-def compare(sure, every, whole, megapixels, fwhm):
-    """Say what detection at whole pixels finds, and ours at a threshold with as many false candidates."""
+def compare(sure, every, whole, sheets, megapixels, fwhm):
+    """Say what other ways of detection find, and ours at a threshold with as many false candidates."""
     false, false_whole = (
         np.sort(rows["scorr"][~sure.of(rows, FALSE_FROM).all_candidates()["is_real"]])
         for rows in (every, whole)
     )
     least = 5.0 + (false[-len(false_whole)] - FALSE_FROM)
     words = []
-    for name, rows, threshold in (("whole pixels", whole, 5.0), ("between, as many false", every, least)):
+    ways = (
+        ("whole pixels", whole, 5.0), ("between, as many false", every, least),
+        ("with what stands on sheets", sheets, 5.0),
+    )  # fmt: skip
+    for name, rows, threshold in ways:
         samples = sure.of(rows, threshold)
         wrong = (~samples.all_candidates()["is_real"]).sum()
         changes = rows_of(samples.all_changes(), samples.changes[0]["judged"])

@@ -61,6 +61,13 @@ def test_a_wrong_night_exits_with_4_and_the_remedy(zsds, capsys):
     assert "YYYYMMDD" in capsys.readouterr().err
 
 
+def test_catalogs_are_checked_by_name(zsds, capsys):
+    assert zsds("check", "catalogs") == 3
+    assert "no rows" in capsys.readouterr().err
+    assert zsds("check", "catalogs", "--table", "raw_exposures") == 4
+    assert "no catalogue" in capsys.readouterr().err
+
+
 def test_an_unknown_table_exits_with_5_and_the_known_ones(zsds, capsys):
     assert zsds("table", "show", "nonsense") == 5
     assert "raw_exposures" in " ".join(capsys.readouterr().err.split())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -14,8 +13,6 @@ import pytest
 from zsds_tasks import cli
 from zsds_tasks.lakehouse import open_lakehouse
 from zsds_tasks.settings import Settings, load_settings
-
-sys.path.append(str(Path(__file__).parents[1] / "catalog"))
 
 
 @pytest.fixture(scope="module")

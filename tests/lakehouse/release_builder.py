@@ -20,6 +20,7 @@ class Survey:
         self.lakehouse = Lakehouse(storage or open_storage(str(folder)), self.settings.include)
         self.stars = stars
         self.images = []
+        self.rfversion = 0
 
     def observe(self, night, *, fields=FIELDS, version="v1"):
         """Add one image per field."""
@@ -37,8 +38,11 @@ class Survey:
         """Bring the tables up to date."""
         self.lakehouse.table("science_images").merge([science_image(one) for one in self.images])
         self.lakehouse.table("photometric_offsets").merge([offset(one) for one in self.images])
+        units = [unit(field, self.rfversion) for field in FIELDS]
         rows = [self._curve(field, number) for field in FIELDS for number in range(self.stars)]
-        self.lakehouse.table("lightcurves").merge([row for row in rows if row["nepochs"]])
+        curves = self.lakehouse.table("lightcurves")
+        curves.replace([row for row in rows if row["nepochs"]], {"fieldid": list(FIELDS)})
+        self.lakehouse.table("matched_units").merge(units)
 
     def _curve(self, field, number):
         random = np.random.default_rng([field, number])
@@ -46,7 +50,7 @@ class Survey:
         shift = [0.1 if one["processing_version"] != "v1" else 0.0 for one in images]
         base = random.uniform(15.0, 19.0)
         return {
-            "objectid": field * 10**12 + number,
+            "objectid": field * 10**12 + self.rfversion * 1000 + number,
             "filterid": 1,
             "fieldid": field,
             "rcid": 7,
@@ -85,6 +89,11 @@ def _neutral(column):
 def science_image(image):
     known = image | {"expid": image["pid"], "rcid": 7, "fid": 1, "status": 1, "ra": 10.0, "dec": 20.0}
     return filled("science_images", known)
+
+
+def unit(field, rfversion):
+    known = {"field": field, "fid": 1, "rcid": 7, "rfversion": rfversion, "rfid": field * rfversion}
+    return filled("matched_units", known)
 
 
 def offset(image):

@@ -208,9 +208,19 @@ def test_commands_show_releases_and_what_changed(zsds, capsys):
     assert "nepochs" in shown
     assert zsds("diff", "lightcurves", "dr1", "dr2", "--json") == 0
     assert json.loads(capsys.readouterr().out)["changed"] == 40
+    assert zsds("release", "make") == 0
+    assert "nothing has changed since" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", [("release", "show", "dr7"), ("diff", "lightcurves", "dr1", "x")])
 def test_commands_refuse_what_is_not_there(zsds, capsys, words):
     assert zsds(*words) == 4
     assert "error:" in capsys.readouterr().err
+
+
+def test_a_command_withdraws(zsds, capsys, survey):
+    assert zsds("release", "withdraw", "1", "--reason", "field 282 is shifted") == 0
+    assert "dr1 is withdrawn" in capsys.readouterr().out
+    assert zsds("release", "show", "1") == 0
+    assert "field 282 is shifted" in capsys.readouterr().out
+    assert zsds("release", "withdraw", "2", "--reason", " ") == 4

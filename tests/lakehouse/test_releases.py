@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pyarrow.parquet as pq
 import pytest
-from release_builder import Survey
+from release_builder import Survey, filled
 
 from zsds_tasks.errors import NothingToDoError, UnusableInputError
 from zsds_tasks.lakehouse import paths, release_making
+from zsds_tasks.lakehouse.connection import open_storage
 from zsds_tasks.lakehouse.difference_states import state_in_release
 from zsds_tasks.lakehouse.differences import compare_tables
 from zsds_tasks.lakehouse.hats_reader import HatsReader
@@ -20,11 +22,12 @@ from zsds_tasks.lakehouse.publish import expire, sweep_unfinished, versions
 from zsds_tasks.lakehouse.release_claims import claim_number, sweep_unfinished_releases
 from zsds_tasks.lakehouse.release_making import make_release
 from zsds_tasks.lakehouse.releases import latest_release, list_releases, number_of, read_release, withdraw
+from zsds_tasks.products.tables import load_table
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 DOCUMENTS = {
-    "photometric_offsets.parquet", "images.parquet", "data-dictionary.md", "moc.fits", "sky.png",
-    "datacite.json", "changes.json", "CHANGES.md",
+    "photometric_offsets.parquet", "images.parquet", "units.parquet", "data-dictionary.md", "moc.fits",
+    "sky.png", "datacite.json", "changes.json", "CHANGES.md",
 }  # fmt: skip
 
 
@@ -123,6 +126,19 @@ def test_versions_of_the_live_table_are_explained_by_the_images_of_their_time(su
     second_night(survey)
     found = compare_tables(survey.lakehouse, "lightcurves", str(first), str(first + 1))
     assert [(c.kind, c.after, c.changed) for c in found.causes] == [("images added", "20260102", 40)]
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_another_reference_accounts_for_other_stars(survey, released):
+    table = survey.lakehouse.table("lightcurves")
+    names = [release(survey).name if released else str(table.version())]
+    survey.rfversion = 1
+    survey.write()
+    names.append(release(survey).name if released else str(table.version()))
+    found = compare_tables(survey.lakehouse, "lightcurves", *names)
+    assert [(c.kind, c.before, c.after, c.added, c.removed, c.changed) for c in found.causes] == [
+        ("reference changed", "none", "version 1", 80, 80, 0)
+    ]
 
 
 def test_pixels_that_two_releases_share_are_not_read(survey):
@@ -228,18 +244,24 @@ class Killed(BaseException):
     """What stops a process at any point."""
 
 
-@pytest.mark.parametrize("last", [False, True])
-def test_killed_at_any_write_no_half_release_is_there_and_the_next_call_makes_it(survey, monkeypatch, last):
+@pytest.mark.parametrize(
+    ("places", "last"),
+    [((paths.HATS, paths.RELEASES), False), ((paths.RELEASES,), True)],
+    ids=["", "at once"],
+)
+def test_killed_at_any_write_no_half_release_is_there_and_the_next_call_makes_it(
+    survey, monkeypatch, places, last
+):
     """`last`: the process is gone before it can clear away what it wrote."""
     storage = survey.lakehouse.storage
     kind = type(storage)
     put, clear = kind.put_bytes_atomically, kind.delete_tree
     whole = None
-    for allowed in range(40):
+    for allowed in range(60):
         left = [allowed]
 
         def counted(self, data, relative, *, exclusive=False, left=left):
-            if relative.startswith(paths.RELEASES):
+            if relative.startswith(places):
                 if left[0] == 0:
                     raise Killed
                 left[0] -= 1
@@ -260,3 +282,50 @@ def test_killed_at_any_write_no_half_release_is_there_and_the_next_call_makes_it
     assert list_releases(storage) == [whole]
     assert whole.number == (allowed if last else 1)
     assert release(survey) == whole
+
+
+def test_releases_of_an_object_store_are_made_and_compared_likewise(s3_settings, s3_bucket):
+    root = f"{s3_bucket}/{uuid.uuid4().hex}"
+    made = Survey(root, storage=open_storage(root, s3_settings))
+    made.observe("20260101")
+    made.write()
+    release(made)
+    second_night(made)
+    assert release(made).number == 2
+    found = compare_tables(made.lakehouse, "lightcurves", "dr1", "dr2")
+    assert [(c.kind, c.after, c.changed) for c in found.causes] == [("images added", "20260102", 40)]
+    assert [one.number for one in list_releases(made.lakehouse.storage)] == [1, 2]
+
+
+def test_an_object_is_explained_by_the_units_of_its_light_curves(survey):
+    release(survey)
+    rows = [star(number, fields) for number, fields in enumerate([(281,), (282,), (281, 282), (281, 281)])]
+    survey.lakehouse.table("objects").merge(rows)
+    release(survey)
+    second_night(survey)
+    survey.lakehouse.table("objects").merge([row | {"nobs": 7} for row in rows])
+    release(survey)
+    found = compare_tables(survey.lakehouse, "objects", "dr2", "dr3")
+    assert {(c.kind, c.after, c.changed) for c in found.causes} == {
+        ("images added", "20260102", 3),
+        ("same images", "", 1),
+    }
+    told = json.loads(survey.lakehouse.storage.read_bytes(paths.release_file(2, "changes.json")))
+    assert told["gained"] == {"objects": 4}
+
+
+def star(number, fields):
+    curves = [
+        {
+            "objectid": number * 10 + k,
+            "filterid": 1,
+            "fieldid": field,
+            "rcid": 7,
+            "separation": 0.1,
+            "nepochs": 1,
+        }
+        for k, field in enumerate(fields)
+    ]
+    (nested,) = (one for one in load_table("objects").columns if one.columns)
+    known = {inner.name: [curve[inner.name] for curve in curves] for inner in nested.columns}
+    return filled("objects", {"objectid": number, "ra": 10.0, "dec": 20.0, nested.name: known})

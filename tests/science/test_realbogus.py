@@ -226,6 +226,45 @@ def test_a_model_of_the_wrong_kind_is_refused(tmp_path):
         load_models(tmp_path, config_of(tmp_path, drb="toy_kind"))
 
 
+def plain_cases():
+    """A new star and a hot pixel of S/N 30 with the measures that such things have."""
+    rng = np.random.default_rng(5)
+    rows, columns = np.mgrid[:63, :63] - 31
+    star = np.exp(-(rows**2 + columns**2) / (2 * 1.0**2))
+    spike = ((rows == 0) & (columns == 0)).astype(float)
+    stamps = rng.normal(0, 1.0, (2, 3, 63, 63))
+    for stamp, image in zip(stamps, (15.0 * star, 60.0 * spike), strict=True):
+        stamp[[0, 2]] += image
+    columns_of_both = {
+        "scorr": [30.0, 20.0], "snr": [30.0, 12.0], "chipsf": [1.0, 6.0], "magdiff": [0.0, -0.5],
+        "magap": [18.5, 18.5], "magapbig": [18.5, 18.5], "magpsf": [18.5, 19.0], "seeratio": [0.97, 2.0],
+        "aimagerat": [0.31, 0.4], "bimagerat": [0.3, 0.2], "elong": [1.05, 2.0], "nneg": [0, 9],
+        "nbad": [0, 0],
+        "sumrat": [1.0, 0.6], "dipole": [0.0, 0.1], "sky": [0.0, 0.0], "flux": [500.0, 300.0],
+        "distnr": [20.0, 20.0], "magnr": [19.0, 19.0], "sharpnr": [0.0, 0.0], "mindtoedge": [200.0, 200.0],
+    }  # fmt: skip
+    return pa.table(columns_of_both), stamps.astype(np.float32)
+
+
+def test_the_models_in_use_know_a_star_from_a_hot_pixel(include):
+    models = load_models(include)
+    found = score_candidates(*plain_cases(), models)
+    for name, model in (("rb", models.features), ("drb", models.images)):
+        if model:
+            star, pixel = found[name].to_pylist()
+            assert star > max(model.card.threshold, 0.5)
+            assert pixel < 0.1
+
+
+def test_the_models_in_use_are_these_bytes_and_small(include):
+    config = load_realbogus_config(include)
+    for one in (config.features, config.images):
+        if one:
+            data = (include / config.folder / one.version / MODEL).read_bytes()
+            assert one.sha256 == hashlib.sha256(data).hexdigest()
+            assert len(data) < 2_000_000
+
+
 def test_the_models_in_use_are_there_and_score(include):
     config = load_realbogus_config(include)
     models = load_models(include, config)

@@ -25,6 +25,7 @@ from zsds_tasks.pixels.compressed import decode_image
 from zsds_tasks.products.psf_files import parse_psf
 from zsds_tasks.science.alerts.encode import decode_packet
 from zsds_tasks.science.forced.measure import ForcedConfig
+from zsds_tasks.science.realbogus import load_models
 from zsds_tasks.steps.alerts import make_alerts
 from zsds_tasks.steps.alerts.archive import archive_alerts
 from zsds_tasks.steps.alerts.forced import ForcedWork, measure_image
@@ -356,7 +357,7 @@ def packets_of(place):
 def test_every_trigger_has_one_packet_under_the_published_schema(alerted):
     place, summary = alerted
     rows = place.lakehouse.table("alerts").read().to_pandas().set_index("candid")
-    packets = packets_of(place)
+    packets, models = packets_of(place), load_models(place.settings.include)
     assert set(packets) == set(rows.index)
     assert len(packets) == summary.alerts > 10
     assert sum(summary.waiting.values()) == len(packets)
@@ -370,7 +371,9 @@ def test_every_trigger_has_one_packet_under_the_published_schema(alerted):
         assert candidate["magpsf"] == pytest.approx(row.magpsf)
         assert candidate["nframesref"] >= 4
         assert candidate["jdendref"] >= candidate["jdstartref"]
-        assert (candidate["rb"], candidate["rbversion"]) == (None, "none")
+        for name, model in (("rb", models.features), ("drb", models.images)):
+            assert candidate[f"{name}version"] == (model.card.version if model else "none")
+            assert (candidate[name] is None) == (model is None)
         assert candidate["ncovhist"] >= 1
         for name in ("cutoutScience", "cutoutTemplate", "cutoutDifference"):
             pixels = fits.getdata(io.BytesIO(gzip.decompress(packet[name]["stampData"])))

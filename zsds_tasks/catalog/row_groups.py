@@ -113,13 +113,16 @@ class RowGroups:
             bounds = footer.bounds.get(column)
             if bounds is None:
                 bounds = footer.bounds[column] = row_group_bounds(file, column)
-            present = [name for name in wanted.names if name in footer.names]
+            others = [name for name in wanted.names if name in footer.names and name != column]
             for group in np.flatnonzero(healpix.overlaps_ranges(bounds[:, 0], bounds[:, 1], ranges)):
                 # First the one column: most row groups of a wide question hold nothing.
                 head = file.read_row_group(int(group), columns=[column], use_threads=False)
                 inside = np.flatnonzero(healpix.in_ranges(head.column(0).to_numpy(), ranges))
                 if inside.size:
-                    rows = file.read_row_group(int(group), columns=present, use_threads=False)
+                    rows = head
+                    if others:
+                        rest = file.read_row_group(int(group), columns=others, use_threads=False)
+                        rows = rest.append_column(column, head.column(0))
                     yield _completed(rows.take(pa.array(inside)), wanted)
 
     @contextmanager

@@ -203,12 +203,25 @@ def difference(
     show_facts(f"differences of {night}", summary.as_dict())
 
 
-def check(night: Night) -> None:
-    """Run every table's expectations on the rows of a night; a failed critical one exits with 4."""
+def check(
+    night: Annotated[str, typer.Argument(help="YYYYMMDD; or 'catalogs': light curves and objects.")],
+    table: Annotated[list[str] | None, typer.Option(help="Only this catalogue; may be repeated.")] = None,
+    field: Annotated[list[int] | None, typer.Option(help="Only this field's; may be repeated.")] = None,
+) -> None:
+    """Run expectations on the rows of a night, or on the catalogues; a failed critical one exits with 4."""
     from zsds_tasks.lakehouse import open_lakehouse
-    from zsds_tasks.steps import checks
+    from zsds_tasks.steps import catalog_checks, checks
 
-    summary = checks.check_night(open_lakehouse(), _checked(night))
+    if night != catalog_checks.CATALOGS:
+        summary = checks.check_night(open_lakehouse(), _checked(night))
+    else:
+        with live_line() as tell:
+            summary = catalog_checks.check_catalogs(
+                open_lakehouse(),
+                names=table or (),
+                fields=field or None,
+                progress=lambda what, done, total: tell(f"check: {done} of {total} {what}"),
+            )
     show_facts(f"checks of {night}", summary.as_dict())
 
 

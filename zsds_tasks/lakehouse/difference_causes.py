@@ -1,8 +1,7 @@
 """Why rows differ: the processing versions or the images they were made from, counted group by group.
 
 A table with a column ``processing_version`` tells itself which version replaced which. The rows of others
-are traced to images: by ``pid``, or, where a row is made of all images of a unit (field, filter, readout
-channel), by the unit. Which images there were, of which night and version, is `images_of` the two states.
+are traced to their images, see `zsds_tasks.lakehouse.difference_origins`.
 """
 
 from __future__ import annotations
@@ -10,29 +9,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from zsds_tasks.errors import ConfigurationError, TransientError
-from zsds_tasks.lakehouse import paths
+from zsds_tasks.lakehouse.difference_origins import IMAGE, NIGHT, SEPARATOR, VERSION, Origin
+from zsds_tasks.lakehouse.difference_references import reference_changes
 from zsds_tasks.lakehouse.difference_rows import RowDifferences, compare_rows
-from zsds_tasks.lakehouse.difference_states import TableState
-from zsds_tasks.lakehouse.identity import row_codes
-from zsds_tasks.lakehouse.releases import IMAGES_FILE
 
-if TYPE_CHECKING:
-    from zsds_tasks.lakehouse.lakehouse import Lakehouse
-
-VERSION, IMAGE, NIGHT = "processing_version", "pid", "night"
-UNITS = (("field", "fid", "rcid"), ("fieldid", "filterid", "rcid"))
-"""Names under which tables keep field, filter and readout channel."""
-SCIENCE_IMAGES, OFFSETS = "science_images", "photometric_offsets"
-OF_IMAGES = (IMAGE, *UNITS[0], NIGHT, VERSION)
 Key = tuple[Any, ...]
 Counts = tuple[int, int, int]
 """Rows added, removed, changed."""
@@ -44,11 +30,11 @@ class Cause:
 
     kind: str
     """``processing version``: rows of one version became rows of another; each row counts once.
-    ``images added``, ``images removed``, ``images reprocessed``: of what the rows are made of; a row counts
-    for each cause that touches its image or unit. ``same images``: none of these; another reference or
-    configuration did it."""
+    ``images added``, ``images removed``, ``images reprocessed``, ``reference changed``: of what the rows are
+    made of; a row counts for each cause that touches one of its images or units. ``same images``: none of
+    these; the configuration, or a calibration of the whole survey, did it."""
     before: str
-    """Processing version, or the night of images removed; empty if there was none."""
+    """Processing version, night of images removed, or version of the reference; empty if there was none."""
     after: str
     added: int
     removed: int
@@ -61,16 +47,11 @@ class Tally:
 
     columns: frozenset[str]
     """Of both states."""
+    origin: Origin | None
+    """What leads from rows to images; None if nothing does."""
     versions: Counter[Key] = field(default_factory=Counter)
-    origins: dict[Key, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0, 0]))
+    origins: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0, 0]))
     nights: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0, 0]))
-
-    @property
-    def origin(self) -> tuple[str, ...]:
-        """The columns that lead to images; none if there are none."""
-        if IMAGE in self.columns:
-            return (IMAGE,)
-        return next((names for names in UNITS if self.columns.issuperset(names)), ())
 
     def add(self, rows: RowDifferences) -> None:
         """Count the rows of a region."""
@@ -83,8 +64,10 @@ class Tally:
             for key, count in _grouped(rows.removed, (VERSION,)):
                 self.versions[(1, *key, "")] += count
         for kind, part in enumerate((rows.added, rows.removed, rows.after)):
-            for key, count in _grouped(part, self.origin):
-                self.origins[key][kind] += count
+            if self.origin is not None:
+                words = pa.table({"origin": self.origin.words(part)})
+                for (word,), count in _grouped(words, ("origin",)):
+                    self.origins[word][kind] += count
             if NIGHT in self.columns:
                 for key, count in _grouped(part, (NIGHT,)):
                     self.nights[str(key[0])][kind] += count
@@ -100,94 +83,52 @@ class Tally:
         """Return differing rows by their own column ``night``; nothing if they have none."""
         return _frozen(self.nights)
 
-    def causes_by_images(self, before: pa.Table, after: pa.Table) -> list[Cause]:
-        """Return what the images of the two states tell; see `images_of` for their columns."""
-        causes: dict[Key, set[tuple[str, str, str]]] = defaultdict(set)
-        for image, cause in _changes(before, after):
-            causes[self._origin_of(image)].add(cause)
+    def causes_by_images(
+        self, before: pa.Table, after: pa.Table, references: tuple[pa.Table, pa.Table] | None = None
+    ) -> list[Cause]:
+        """Return what the images of the two states tell, and the references of their units if known.
+
+        See `images_of` and `references_of` for the columns.
+        """
+        causes: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
+        others = reference_changes(*references) if references and not self._is_image else ()
+        for image, cause in chain(_changes(before, after), others):
+            causes[self._code(image)].add(cause)
         told: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
-        for origin, counts in self.origins.items():
-            for cause in causes.get(origin, {("same images", "", "")}):
+        for codes, counts in self._origins():
+            found = set().union(*(causes.get(code, set()) for code in codes))
+            for cause in found or {("same images", "", "")}:
                 _add(told[cause], counts)
         return _ordered([Cause(*cause, *counts) for cause, counts in told.items()])
 
     def nights_by_images(self, before: pa.Table, after: pa.Table) -> dict[str, Counts]:
-        """Return differing rows by the night of their image, or of the images that changed in their unit."""
-        if len(self.origin) == 1:
-            wanted = pa.array([pid for (pid,) in self.origins], pa.int64())
-            tables = (images.filter(pc.is_in(images[IMAGE], wanted)) for images in (before, after))
-            images = [image for table in tables for image in table.to_pylist()]
-        else:
-            images = [image for image, _ in _changes(before, after)]
-        nights: dict[Key, set[str]] = defaultdict(set)
+        """Return differing rows by the night of their image, or of the images that changed in their units."""
+        images: Iterator[dict[str, Any]] = (image for image, _ in _changes(before, after))
+        if self._is_image:
+            wanted = np.array([int(code) for codes, _ in self._origins() for code in codes], np.int64)
+            parts = (
+                part.filter(pa.array(np.isin(part[IMAGE].to_numpy(), wanted))) for part in (before, after)
+            )
+            images = (image for part in parts for image in part.to_pylist())
+        nights: dict[str, set[str]] = defaultdict(set)
         for image in images:
-            nights[self._origin_of(image)].add(image[NIGHT])
+            nights[self._code(image)].add(image[NIGHT])
         told: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-        for origin, counts in self.origins.items():
-            for night in nights.get(origin, ()):
+        for codes, counts in self._origins():
+            for night in set().union(*(nights.get(code, set()) for code in codes)):
                 _add(told[night], counts)
         return _frozen(told)
 
-    def _origin_of(self, image: Mapping[str, Any]) -> Key:
-        names = (IMAGE,) if len(self.origin) == 1 else UNITS[0]
-        return tuple(image[name] for name in names)
+    @property
+    def _is_image(self) -> bool:
+        return self.origin is not None and self.origin.is_image
 
+    def _origins(self) -> Iterator[tuple[list[str], list[int]]]:
+        for word, counts in self.origins.items():
+            yield word.split(SEPARATOR), counts
 
-def images_of(lakehouse: Lakehouse, state: TableState, origin: Sequence[str]) -> pa.Table | None:
-    """Return the images that the rows of a state were made of.
-
-    Parameters
-    ----------
-    lakehouse : Lakehouse
-    state : TableState
-    origin : sequence of str
-        The columns that lead to images, see `Tally.origin`.
-
-    Returns
-    -------
-    pyarrow.Table or None
-        pid, field, fid, rcid, night, processing_version: what the release noted, or what the tables held when
-        the version was committed, of the images and units that have rows; None if that is gone.
-    """
-    known = _images_known(lakehouse, state)
-    if known is None or known.num_rows == 0:
-        return known
-    names = (IMAGE,) if len(origin) == 1 else UNITS[0]
-    there = pa.schema([known.schema.field(name) for name in names]).empty_table()
-    for file in state.files:
-        rows = state.read([file], origin).rename_columns(list(names)).cast(there.schema)
-        there = pa.concat_tables([there, rows]).group_by(list(names)).aggregate([]).cast(there.schema)
-    ours, theirs = row_codes([there, known.select(list(names)).cast(there.schema)], names)
-    return known.filter(pa.array(np.isin(theirs, ours)))
-
-
-def _images_known(lakehouse: Lakehouse, state: TableState) -> pa.Table | None:
-    if state.release is not None:
-        filesystem, prefix = lakehouse.storage.arrow()
-        place = prefix + paths.release_file(state.release.number, IMAGES_FILE)
-        try:
-            return pq.read_table(place, filesystem=filesystem)
-        except FileNotFoundError:
-            return None
-    if state.moment is None:
-        return lakehouse.table(SCIENCE_IMAGES).read(OF_IMAGES).slice(0, 0)
-    return images_at(lakehouse, state.moment)
-
-
-def images_at(lakehouse: Lakehouse, moment: datetime | None) -> pa.Table | None:
-    """Return the images of light curves at a moment, by default now; columns as `images_of`.
-
-    Where zero points were refined, those images; otherwise every image that may be used.
-    """
-    try:
-        refined = lakehouse.table(OFFSETS).read([IMAGE], version=moment)[IMAGE]
-    except (ConfigurationError, TransientError):
-        refined = pa.chunked_array([], pa.int64())  # younger than that moment, or vacuumed since
-    try:
-        images = lakehouse.table(SCIENCE_IMAGES).read(OF_IMAGES, {"status": 1}, version=moment)
-    except (ConfigurationError, TransientError):
-        return None
-    return images.filter(pc.is_in(images[IMAGE], refined)) if len(refined) else images
+    def _code(self, image: Mapping[str, Any]) -> str:
+        return self.origin.code(image) if self.origin else ""
 
 
 def _changes(before: pa.Table, after: pa.Table) -> Iterator[tuple[dict[str, Any], tuple[str, str, str]]]:

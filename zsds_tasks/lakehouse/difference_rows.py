@@ -178,15 +178,23 @@ def _moved_keys(regions: list[Region], before: TableState, after: TableState, ke
     for region in regions if len(regions) > 1 and regions[0].where is None else ():
         old = _keys(before.read(region.before, key), key, schema)
         new = _keys(after.read(region.after, key), key, schema)
-        olds.append(old.filter(pa.array(~_are_among(new, old, key))))
-        news.append(new.filter(pa.array(~_are_among(old, new, key))))
+        ours, theirs = row_codes([old, new], key)
+        olds.append(old.filter(pa.array(~_among(theirs, ours))))
+        news.append(new.filter(pa.array(~_among(ours, theirs))))
     old, new = pa.concat_tables(olds), pa.concat_tables(news)
     return old.filter(pa.array(_are_among(new, old, key)))
 
 
 def _are_among(known: pa.Table, rows: pa.Table, key: Sequence[str]) -> NDArray[np.bool_]:
     ours, theirs = row_codes([_keys(known, key, known.schema), _keys(rows, key, known.schema)], key)
-    return np.isin(theirs, ours)
+    return _among(ours, theirs)
+
+
+def _among(known: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say which codes are known; codes count from 0 without gaps, so that a table of them is small."""
+    there = np.zeros(max(known.max(initial=-1), codes.max(initial=-1)) + 1, dtype=bool)
+    there[known] = True
+    return there[codes]
 
 
 def _keys(rows: pa.Table, key: Sequence[str], schema: pa.Schema) -> pa.Table:

@@ -54,7 +54,7 @@ class TableState:
     label: str
     """``version 12`` or ``dr1``."""
     moment: datetime | None
-    """When it was so; None for what never was."""
+    """When it was so; None for now."""
     schema: pa.Schema
     """Without the spatial index, which follows from the position."""
     files: tuple[StateFile, ...]
@@ -179,11 +179,6 @@ def state_in_release(storage: Storage, release: Release, name: str) -> TableStat
         filesystem=storage.arrow()[0],
         release=release,
     )
-
-
-def empty_like(state: TableState, label: str) -> TableState:
-    """Return a state without rows: what a table was before it was first released."""
-    return TableState(state.table, label, None, state.schema, (), None)
 
 
 def _files_shown(

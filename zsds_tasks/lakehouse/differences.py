@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from zsds_tasks.lakehouse.difference_causes import VERSION, Cause, Counts, Tally, images_of
+from zsds_tasks.lakehouse.difference_causes import Cause, Counts, Tally
 from zsds_tasks.lakehouse.difference_columns import ColumnDifference, ColumnTally, Example, ExampleKeeper
+from zsds_tasks.lakehouse.difference_origins import VERSION, Origin, images_of
+from zsds_tasks.lakehouse.difference_references import references_of
 from zsds_tasks.lakehouse.difference_rows import ROWS_AT_ONCE, iterate_differences, unshared
 from zsds_tasks.lakehouse.difference_states import TableState, state_of
 
@@ -92,7 +94,7 @@ def compare_states(
     """Compare two states of a table; see `compare_tables`."""
     key = lakehouse.table(after.table).declaration.key
     shared = [name for name in after.schema.names if name in before.schema.names]
-    tally = Tally(frozenset(shared))
+    tally = Tally(frozenset(shared), _origin(before, after))
     columns, shown = ColumnTally(), ExampleKeeper(key, examples)
     added = removed = changed = 0
     for rows in iterate_differences(before, after, key, rows_at_once=rows_at_once):
@@ -135,12 +137,13 @@ def _explain(
         return [], "nothing differs", nights
     by_version = VERSION in tally.columns
     causes = tally.causes_by_version() if by_version else []
-    if not tally.origin or (by_version and nights):
+    origin = tally.origin
+    if origin is None or (by_version and nights):
         how = (
             "by the rows' own processing versions" if by_version else "its rows name no images and no version"
         )
         return causes, how, nights
-    images = [images_of(lakehouse, state, tally.origin) for state in (before, after)]
+    images = [images_of(lakehouse, state, origin) for state in (before, after)]
     if images[0] is None or images[1] is None:
         how = (
             "by the rows' own processing versions" if by_version else "the images of one state are not known"
@@ -149,5 +152,12 @@ def _explain(
     nights = nights or tally.nights_by_images(images[0], images[1])
     if by_version:
         return causes, "by the rows' own processing versions", nights
-    how = "by the image of each row" if len(tally.origin) == 1 else "by the images of each row's unit"
-    return tally.causes_by_images(images[0], images[1]), how, nights
+    old, new = references_of(lakehouse, before), references_of(lakehouse, after)
+    references = None if old is None or new is None else (old, new)
+    return tally.causes_by_images(images[0], images[1], references), origin.told, nights
+
+
+def _origin(before: TableState, after: TableState) -> Origin | None:
+    """Return what leads to images, if it does in both states."""
+    old, new = Origin.of(before.schema), Origin.of(after.schema)
+    return new if old == new else None

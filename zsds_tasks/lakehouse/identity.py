@@ -32,9 +32,12 @@ def row_codes(tables: Sequence[pa.Table], key: Sequence[str]) -> list[NDArray[np
     """
     total = sum(table.num_rows for table in tables)
     codes = np.zeros(total, dtype=np.int64)
-    for name in key if total else ():
+    for number, name in enumerate(key if total else ()):
         column = pa.chunked_array([chunk for table in tables for chunk in table.column(name).chunks])
         values = pc.dictionary_encode(column).combine_chunks().indices.to_numpy().astype(np.int64)
+        if number == 0:
+            codes = values
+            continue
         # Dense again after each column, so that the product never overflows.
         _, codes = np.unique(codes * (values.max() + 1) + values, return_inverse=True)
     bounds = np.cumsum([table.num_rows for table in tables])[:-1]

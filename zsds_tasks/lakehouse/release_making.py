@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from zsds_tasks import __version__
 from zsds_tasks.errors import NothingToDoError, TransientError, UnusableInputError
 from zsds_tasks.lakehouse import paths
-from zsds_tasks.lakehouse.difference_causes import NIGHT, VERSION, images_at
+from zsds_tasks.lakehouse.difference_origins import NIGHT, VERSION, images_at
+from zsds_tasks.lakehouse.difference_references import references_at
 from zsds_tasks.lakehouse.difference_states import state_in_release
 from zsds_tasks.lakehouse.differences import TableDifference, compare_states
 from zsds_tasks.lakehouse.encoding import encode
@@ -29,6 +30,7 @@ from zsds_tasks.lakehouse.releases import (
     DESCRIPTION_FILE,
     IMAGES_FILE,
     PUBLIC,
+    UNITS_FILE,
     Release,
     encode_release,
     latest_release,
@@ -187,7 +189,10 @@ class _Maker:
         return state_in_release(self._storage, self._release, name)
 
     def _take_images(self) -> None:
-        """Note the images that light curves were made of, and what follows: nights and versions."""
+        """Note what light curves were made of, images and references, and what follows from them."""
+        units = references_at(self._lakehouse, None)
+        if units is not None and units.num_rows:
+            self._put(UNITS_FILE, memoryview(encode(units)))
         images = images_at(self._lakehouse, None)
         if images is None or images.num_rows == 0:
             return

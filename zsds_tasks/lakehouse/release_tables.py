@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from zsds_tasks.errors import NothingToDoError, TransientError
 from zsds_tasks.lakehouse import layout
-from zsds_tasks.lakehouse.difference_causes import VERSION
+from zsds_tasks.lakehouse.difference_origins import VERSION
 from zsds_tasks.lakehouse.difference_states import TableState
 from zsds_tasks.lakehouse.encoding import encode
 from zsds_tasks.lakehouse.publish import content_digest, publish

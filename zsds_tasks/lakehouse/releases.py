@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION_FILE = "release.json"
 CLAIM_FILE = "claim.json"
-IMAGES_FILE = "images.parquet"
+IMAGES_FILE, UNITS_FILE = "images.parquet", "units.parquet"
 Status = Literal["public", "withdrawn"]
 PUBLIC: Status = "public"
 WITHDRAWN: Status = "withdrawn"

@@ -107,7 +107,8 @@ def make_set(sky: Sky, config: SetsConfig, include: Path, folder: Path, tell: Te
     tell(f"{sky.name}: {_verdicts(lakehouse)}")
     night = ObservingNight.parse(config.nights[1])
     parts = []
-    for number, changes in enumerate(config.forgiving[:1] if sky.is_natural else config.forgiving):
+    passes = config.forgiving if sky.split == "train" else config.forgiving[:1]
+    for number, changes in enumerate(passes):
         wanted = merged({"detect": {"threshold_sigma": config.threshold_sigma}}, {"difference": changes})
         base = load_differencing_config(settings.include)
         this = DifferencingConfig.model_validate(merged(base.model_dump(mode="json"), wanted))

@@ -15,7 +15,7 @@ from pydantic import Field
 from scipy.spatial import cKDTree
 
 from zsds_tasks.declarations import Declaration
-from zsds_tasks.science.candidates.summit import MOST_LOSS, summit
+from zsds_tasks.science.candidates.summit import MOST_LOSS, level_around, summit
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -37,6 +37,17 @@ class DetectConfig(Declaration):
     between_pixels: bool = Field(
         True, description="thresholds apply to the height of a peak between pixels, not at its highest pixel"
     )
+    ring_px: tuple[float, float] = Field(
+        (10.0, 14.5), description="radii of the ring around a peak in which its surroundings are looked at"
+    )
+    sheet_sigma: Annotated[float, Field(gt=0)] = Field(
+        1.5, description="least S_corr of pixels of that ring that are bright"
+    )
+    sheet_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.35,
+        description="of the ring; if so much is bright the peak stands on a sheet of light (a ghost or a "
+        "halo that is not masked), and counts with what it rises over that",
+    )
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,7 @@ class Detections:
     x, y : numpy.ndarray (N), float64
         0-based, px, between pixels.
     score : numpy.ndarray (N), float64
-        Height of the peak of S_corr times the sign: positive, sigmas.
+        Height of the peak of S_corr times the sign, on a sheet of light over that: positive, sigmas.
     sign : numpy.ndarray (N), float64
         1 where new is brighter than reference, -1 where fainter.
     """
@@ -100,7 +111,8 @@ def detect(score: Image, config: DetectConfig, least_sigma: float = 0.0) -> Dete
     if score.ndim != 2:
         raise ValueError(f"a score of {score.ndim} dimensions")
     least = max(min(config.faint_sigma, config.threshold_sigma), least_sigma)
-    arguments = (score, least, config.edge_px, config.between_pixels)
+    around = np.array([*config.ring_px, config.sheet_sigma, config.sheet_share])
+    arguments = (score, least, config.edge_px, config.between_pixels, around)
     found = np.empty((1024 + int(MOST_PEAKS_SHARE * score.size), PEAK_COLUMNS))
     n = _peaks(*arguments, found)
     if n > len(found):
@@ -146,15 +158,15 @@ def _is_highest(score: Image, y: int, x: int, sign: np.float32) -> bool:
     return True
 
 
-@njit("i8(f4[:, ::1], f8, i8, b1, f8[:, ::1])", cache=True, nogil=True)
-def _peaks(score: Image, least: float, edge: int, between: bool, out: Floats) -> int:
+@njit("i8(f4[:, ::1], f8, i8, b1, f8[::1], f8[:, ::1])", cache=True, nogil=True)
+def _peaks(score: Image, least: float, edge: int, between: bool, around: Floats, out: Floats) -> int:
     """Write x, y, height and sign of local maxima of the absolute value; return how many there are.
 
     A pixel beside one that is unusable can be a peak: what is not a number is not higher.
     """
     ny, nx = score.shape
     lowest = np.float32(least * (1.0 - MOST_LOSS)) if between else np.float32(least)
-    place, work = np.zeros(2), np.empty((2, 7))
+    place, work, ring = np.zeros(2), np.empty((2, 7)), np.empty((2 * int(around[1]) + 3) ** 2)
     n = 0
     for y in range(edge, ny - edge):
         line = score[y]
@@ -165,6 +177,8 @@ def _peaks(score: Image, least: float, edge: int, between: bool, out: Floats) ->
             if not _is_highest(score, y, x, sign):
                 continue
             height = summit(score, y, x, sign, place, work) if between else float(sign * line[x])
+            if height >= least:
+                height -= level_around(score, y, x, sign, around, ring)
             if height < least:
                 continue
             if n < out.shape[0]:

@@ -1,4 +1,4 @@
-"""How high a peak is between pixels, and where: compiled.
+"""How high a peak is between pixels, where, and what it stands on: compiled.
 
 A matched filter's score is smooth: its values at pixels tell those between. The likelihood of a source at any
 place is that of the score there (Zackay, Ofek & Gal-Yam 2016, ApJ 830, 27), so the significance of one is
@@ -19,6 +19,8 @@ REACH = 3
 """Pixels around the highest one that its summit is made of."""
 MOST_LOSS = 0.2
 """No peak of a star is lower at its highest pixel by more than this share; noise under FWHM 1.8 px may be."""
+LEAST_AROUND = 30
+"""Pixels of a ring that tell its level."""
 _LEAST_SHARE = 0.3  # of the peak: lower neighbours count as so high, logarithms must not run away
 _MOST_OFFSET = 0.499  # so that rounding leads back to the pixel
 
@@ -107,4 +109,36 @@ def summit(score: Image, y: int, x: int, sign: np.float32, place: Floats, work: 
     if not math.isfinite(total):
         place[0], place[1] = 0.0, 0.0
         return peak
-    return max(peak, sign * total)
+    return max(peak, float(sign) * total)
+
+
+@njit("f8(f4[:, ::1], i8, i8, f4, f8[::1], f8[::1])", cache=True, nogil=True)
+def level_around(score: Image, y: int, x: int, sign: np.float32, around: Floats, work: Floats) -> float:
+    """Return the level of the sheet of light that a peak stands on; 0 where there is none.
+
+    On a wide sheet all of a ring is bright, at its rim somewhat less than half; beside a star a small part.
+
+    Parameters
+    ----------
+    score : numpy.ndarray (ny, nx), float32
+    y, x : int
+    sign : 1 or -1
+    around : numpy.ndarray (4), float64
+        Radii of the ring, px; what is bright, sigmas; which share of the ring must be. The level is the
+        median of what is.
+    work : numpy.ndarray (at least the pixels of the ring), float64
+    """
+    ny, nx = score.shape
+    inner, outer, least = around[0], around[1], around[2]
+    reach = math.ceil(outer)
+    n = bright = 0
+    for i in range(max(0, y - reach), min(ny, y + reach + 1)):
+        for j in range(max(0, x - reach), min(nx, x + reach + 1)):
+            d2 = float((i - y) ** 2 + (j - x) ** 2)
+            value = float(sign * score[i, j])
+            if inner * inner <= d2 <= outer * outer and math.isfinite(value):
+                n += 1
+                if value > least:
+                    work[bright] = value
+                    bright += 1
+    return float(np.median(work[:bright])) if n >= LEAST_AROUND and bright >= around[3] * n else 0.0

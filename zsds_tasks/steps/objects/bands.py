@@ -39,7 +39,7 @@ class Epochs:
     def by(self, group: Integers, groups: int, keep: NDArray[np.bool_]) -> tuple[LightCurves, Integers]:
         """Return the light curves of groups of epochs, and the filters of their epochs."""
         rows = np.flatnonzero(keep)
-        rows = rows[np.argsort(group[rows], kind="stable")]
+        rows = rows[np.lexsort((self.curves.mjd[rows], group[rows]))]
         whole = self.curves
         offsets = np.searchsorted(group[rows], np.arange(groups + 1)).astype(np.int64)
         found = LightCurves(whole.mjd[rows], whole.mag[rows], whole.magerr[rows], whole.flags[rows], offsets)

@@ -70,12 +70,22 @@ def ranges_around(pixel: Pixel, reach_arcsec: float) -> Integers:
     if fine <= pixel.order:
         cells = np.array([pixel.number >> (2 * (pixel.order - fine))], np.int64)
     else:
-        count = 4 ** (fine - pixel.order)
-        cells = pixel.number * count + np.arange(count, dtype=np.int64)
+        cells = (pixel.number << (2 * (fine - pixel.order))) + _border(fine - pixel.order)
     around = healpix.neighbours(cells, fine)
     found = np.unique(np.concatenate([cells, around[around >= 0]]))
     shift = 2 * (healpix.INDEX_ORDER - fine)
-    return healpix.merge_ranges(np.stack([found << shift, (found + 1) << shift], axis=1))
+    ranges = np.stack([found << shift, (found + 1) << shift], axis=1)
+    return healpix.merge_ranges(np.append(ranges, [[pixel.first, pixel.end]], axis=0))
+
+
+def _border(depth: int) -> Integers:
+    """Return the numbers, within a pixel, of the cells `depth` orders finer that lie along its border."""
+    along = np.arange(2**depth, dtype=np.int64)
+    spread = np.zeros_like(along)  # nested numbers interleave the bits of two coordinates
+    for bit in range(depth):
+        spread |= ((along >> bit) & 1) << (2 * bit)
+    last = spread[-1]
+    return np.unique(np.concatenate([spread, 2 * spread, spread + 2 * last, 2 * spread + last]))
 
 
 def cell_ranges(index: Integers) -> Integers:

@@ -119,8 +119,10 @@ def update_objects(
     began = time.perf_counter()
 
     def done(what: str, function: Any, work: Sequence[Any]) -> _Done:
-        outcomes = map_ordered(partial(function, settings=settings, config=config), work, settings=settings)
         found = _Done()
+        if not work:  # nor a cluster to be started for it
+            return found
+        outcomes = map_ordered(partial(function, settings=settings, config=config), work, settings=settings)
         for batch in _batches(outcomes, config.rows_at_once):
             found.add(_commit(lakehouse, batch))
             if progress:

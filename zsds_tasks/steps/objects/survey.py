@@ -129,7 +129,7 @@ def _gather(lakehouse: Lakehouse, settings: Settings, config: ObjectsConfig) -> 
     pixels = sorted(units_by_pixel(lakehouse).items(), key=lambda item: named(item[0]).first)
     work = [PixelWork(named(name), tuple(parts), (), "") for name, parts in pixels if len(parts) > 1]
     task = partial(gather_ties, settings=settings, config=config)
-    return join_ties(list(map_ordered(task, work, settings=settings)))
+    return join_ties(list(map_ordered(task, work, settings=settings)) if work else [])
 
 
 def _solve(units: Integers, ties: Ties, config: CalibrationConfig) -> Columns:

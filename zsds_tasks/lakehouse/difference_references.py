@@ -1,0 +1,71 @@
+"""Which reference the stars of each unit came from: another one gives other stars, and other rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zsds_tasks.errors import ConfigurationError, TransientError
+from zsds_tasks.lakehouse import paths
+from zsds_tasks.lakehouse.difference_origins import UNITS
+from zsds_tasks.lakehouse.difference_rows import compare_rows
+from zsds_tasks.lakehouse.difference_states import TableState
+from zsds_tasks.lakehouse.releases import UNITS_FILE
+
+if TYPE_CHECKING:
+    from zsds_tasks.lakehouse.lakehouse import Lakehouse
+
+MATCHED_UNITS = "matched_units"
+CURVES = ("seeds", "epochs", "photometric_offsets", "lightcurves")
+"""Tables that the step of light curves commits before it commits `MATCHED_UNITS`."""
+OF_UNITS = (*UNITS[0], "rfid", "rfversion")
+
+
+def references_of(lakehouse: Lakehouse, state: TableState) -> pa.Table | None:
+    """Return the reference of each unit at a state: field, fid, rcid, rfid, rfversion; None if gone."""
+    if state.release is None:
+        return references_at(lakehouse, _settled(lakehouse, state))
+    filesystem, prefix = lakehouse.storage.arrow()
+    place = prefix + paths.release_file(state.release.number, UNITS_FILE)
+    try:
+        return pq.read_table(place, filesystem=filesystem)
+    except FileNotFoundError:
+        return None
+
+
+def references_at(lakehouse: Lakehouse, moment: datetime | None) -> pa.Table | None:
+    """Return the same at a moment, by default now."""
+    try:
+        return lakehouse.table(MATCHED_UNITS).read(OF_UNITS, version=moment)
+    except (ConfigurationError, TransientError):
+        return None  # younger than that moment, or vacuumed since
+
+
+def reference_changes(
+    before: pa.Table, after: pa.Table
+) -> Iterator[tuple[dict[str, Any], tuple[str, str, str]]]:
+    """Yield units whose stars came from another reference, each with the cause that follows."""
+    found = compare_rows(before, after, UNITS[0])
+    for was, now in zip(found.before.to_pylist(), found.after.to_pylist(), strict=True):
+        yield now, ("reference changed", _told(was), _told(now))
+
+
+def _told(unit: dict[str, Any]) -> str:
+    return f"version {unit['rfversion']}" if unit["rfid"] else "none"
+
+
+def _settled(lakehouse: Lakehouse, state: TableState) -> datetime | None:
+    """Return when the units of a state were told: with light curves, not before the end of their batch."""
+    if state.moment is None or state.table not in CURVES:
+        return state.moment
+    told = sorted(entry["time"] for entry in lakehouse.table(MATCHED_UNITS).history())
+    first = next((moment for moment in told if moment >= state.moment), None)
+    if first is None:
+        return None
+    written = sorted(entry["time"] for entry in lakehouse.table(state.table).history())
+    following = next((moment for moment in written if moment > first), None)
+    return following and following - timedelta(milliseconds=1)
