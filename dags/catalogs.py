@@ -23,6 +23,18 @@ def update_lightcurves() -> dict[str, object]:
 
 @task
 @step
+def update_objects() -> dict[str, object]:
+    """Measure light curves that have changed; bring stars of all filters and fields together."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.settings import load_settings
+    from zsds_tasks.steps import objects
+
+    settings = load_settings()
+    return objects.update_objects(open_lakehouse(settings), settings).as_dict()
+
+
+@task
+@step
 def calibrate_survey() -> dict[str, object]:
     """Solve for the zero points of all fields together, by the stars where they overlap."""
     from zsds_tasks.lakehouse import open_lakehouse
@@ -33,10 +45,10 @@ def calibrate_survey() -> dict[str, object]:
     return objects.solve_survey(open_lakehouse(settings), settings).as_dict()
 
 
-@task(trigger_rule="none_failed")
+@task
 @step
-def update_objects() -> dict[str, object]:
-    """Bring stars of all filters and fields together; means have the survey's offsets added."""
+def apply_calibration() -> dict[str, object]:
+    """Make the objects anew whose units have other offsets now."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
     from zsds_tasks.steps import objects
@@ -81,7 +93,8 @@ def make_release() -> dict[str, object]:
 )
 def catalogs() -> None:
     """Light curves, survey-wide calibration, objects, checks, release."""
-    update_lightcurves() >> calibrate_survey() >> update_objects() >> check_catalogs() >> make_release()
+    calibrated = update_lightcurves() >> update_objects() >> calibrate_survey() >> apply_calibration()
+    calibrated >> check_catalogs() >> make_release()
 
 
 catalogs_dag = catalogs()

@@ -152,8 +152,11 @@ def _join_cluster(ray: Any, settings: Settings) -> None:
         else:
             with _environment(ONE_THREAD):  # inherited by the workers of the cluster that starts here
                 ray.init("local", num_cpus=worker_count(settings), include_dashboard=False, **common)
-    except (ConnectionError, RuntimeError, ray.exceptions.RaySystemError) as error:
-        # RuntimeError: no Ray node runs on this machine, and a driver cannot do without.
+    except (TypeError, ValueError):
+        raise  # an address or option that is none will be none next time
+    except Exception as error:
+        # RuntimeError: no Ray node runs on this machine, and a driver cannot do without. Exception itself: a
+        # node that takes too long to start, on a machine that is busy.
         raise TransientError(
             f"cannot join the Ray cluster: {error}",
             subject=settings.ray_address or "local Ray",

@@ -32,7 +32,7 @@ from zsds_tasks.sky.heliocentric import heliocentric_mjd
 
 ASKED, WARM, OF_PEERS = 100, 10, 20
 RADIUS = 5.0
-EPOCHS_PER_CURVE, CURVES_PER_UNIT, UNITS_PER_COMMIT = 100, 2000, 5
+EPOCHS_PER_CURVE, CURVES_PER_UNIT, UNITS_PER_COMMIT = 100, 1000, 10
 PUBLISHED_MARK = 14.7  # bytes per epoch of ZTF's own Parquet release
 MAIN_ID = {"ucd": "meta.id;meta.main"}
 

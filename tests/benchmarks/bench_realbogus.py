@@ -87,10 +87,10 @@ def speed():
     models, booster, weights = untrained()
     is_real = np.arange(N) % 2 == 0
     table, stamps = candidates_of(is_real), stamps_of(is_real)
-    matrix, triplets = feature_matrix(table), normalise_triplets(stamps)
+    matrix, triplets = feature_matrix(table, stamps), normalise_triplets(stamps)
     rows = {
         "score_candidates, whole": lambda: score_candidates(table, stamps, models),
-        "  features": lambda: feature_matrix(table),
+        "  features": lambda: feature_matrix(table, stamps),
         "  rb, ONNX Runtime": lambda: models.features.probabilities(matrix),
         "  triplets": lambda: normalise_triplets(stamps),
         "  drb, ONNX Runtime": lambda: models.images.probabilities(triplets, 64),
@@ -127,18 +127,21 @@ def on_real_alerts(models, folder):
         both = known & np.isfinite(labels.drb.to_numpy())
         least = limit.get(name, 0.65)
         shares = {
-            kind: f"{(values[known & chosen] >= least).mean():.1%}"
+            kind: " / ".join(f"{(values[known & chosen] >= limit).mean():.1%}" for limit in (0.5, least))
             for kind, chosen in (
                 ("asteroid", labels.known_asteroid.to_numpy()),
                 ("stellar", labels.stellar_repeat.to_numpy()),
+                ("their drb over 0.9", labels.drb.to_numpy() > 0.9),
                 ("low score", low),
             )
         }
         used = known & (good | low)
         print(
             f"{name:12} n {known.sum()}, AUC good against low {auc(values[used], good[used]):.3f}, "
-            f"rank correlation with their drb {spearmanr(values[both], labels.drb.to_numpy()[both])[0]:.2f}, "
-            f"over {least:.2f}: {shares}"
+            f"rank correlation with their drb "
+            f"{spearmanr(values[both], labels.drb.to_numpy()[both])[0]:.2f}, rb "
+            f"{spearmanr(values[known], labels.rb.to_numpy()[known], nan_policy='omit')[0]:.2f}, "
+            f"over 0.5 / {least:.2f}: {shares}"
         )
 
 

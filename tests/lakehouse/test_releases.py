@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow.parquet as pq
 import pytest
-from release_builder import Survey, filled
+from release_builder import Survey, filled, science_image
 
 from zsds_tasks.errors import NothingToDoError, UnusableInputError
 from zsds_tasks.lakehouse import paths, release_making
@@ -20,6 +20,7 @@ from zsds_tasks.lakehouse.differences import compare_tables
 from zsds_tasks.lakehouse.hats_reader import HatsReader
 from zsds_tasks.lakehouse.publish import expire, sweep_unfinished, versions
 from zsds_tasks.lakehouse.release_claims import claim_number, sweep_unfinished_releases
+from zsds_tasks.lakehouse.release_config import ReleasesConfig
 from zsds_tasks.lakehouse.release_making import make_release
 from zsds_tasks.lakehouse.releases import latest_release, list_releases, number_of, read_release, withdraw
 from zsds_tasks.products.tables import load_table
@@ -100,6 +101,8 @@ def test_the_difference_of_two_releases_is_explained_by_their_images(survey):
         ("images added", "", "20260102", 40)
     ]
     assert found.nights == {"20260102": (0, 0, 40)}
+    offsets = compare_tables(survey.lakehouse, "photometric_offsets", "dr1", "dr2")
+    assert (offsets.added, offsets.images, offsets.nights) == (1, 1, {"20260102": (1, 0, 0)})
     told = json.loads(survey.lakehouse.storage.read_bytes(paths.release_file(2, "changes.json")))
     assert (told["previous"], told["tables"]["lightcurves"]["changed"]) == ("dr1", 40)
     text = survey.lakehouse.storage.read_bytes(paths.release_file(2, "CHANGES.md")).decode()
@@ -139,6 +142,24 @@ def test_another_reference_accounts_for_other_stars(survey, released):
     assert [(c.kind, c.before, c.after, c.added, c.removed, c.changed) for c in found.causes] == [
         ("reference changed", "none", "version 1", 80, 80, 0)
     ]
+
+
+def test_rows_of_an_image_are_explained_by_the_reference_of_its_unit(tmp_path):
+    survey = Survey(tmp_path / "root")
+    survey.observe("20260101")
+    survey.lakehouse.table("science_images").merge([science_image(one) for one in survey.images])
+    epochs = survey.lakehouse.table("epochs")
+    for reference in (0, 1):
+        survey.rfversion = reference
+        rows = [{"pid": pid, "objectid": 10 * reference + pid, "sourceid": 1} for pid in (1, 2)]
+        # As the steps do: images first, then epochs, the units last.
+        epochs.merge([filled("epochs", row) for row in rows])
+        survey.write()
+    found = compare_tables(survey.lakehouse, "epochs", "1", "2")
+    assert [(c.kind, c.before, c.after, c.changed) for c in found.causes] == [
+        ("reference changed", "none", "version 1", 2)
+    ]
+    assert (found.images, found.nights) == (2, {"20260101": (0, 0, 2)})
 
 
 def test_pixels_that_two_releases_share_are_not_read(survey):
@@ -289,9 +310,10 @@ def test_releases_of_an_object_store_are_made_and_compared_likewise(s3_settings,
     made = Survey(root, storage=open_storage(root, s3_settings))
     made.observe("20260101")
     made.write()
-    release(made)
+    config = ReleasesConfig(tables=("lightcurves",))
+    release(made, config=config)
     second_night(made)
-    assert release(made).number == 2
+    assert release(made, config=config).number == 2
     found = compare_tables(made.lakehouse, "lightcurves", "dr1", "dr2")
     assert [(c.kind, c.after, c.changed) for c in found.causes] == [("images added", "20260102", 40)]
     assert [one.number for one in list_releases(made.lakehouse.storage)] == [1, 2]

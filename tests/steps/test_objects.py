@@ -168,7 +168,7 @@ def test_no_star_is_split_or_merged_across_borders_of_fields_and_pixels(sky):
     assert all(row["nmembers"] == len(row["members"]["objectid"]) == 4 for row in overlap)
 
 
-@pytest.mark.parametrize("motion", [0.0, 3000.0])
+@pytest.mark.parametrize("motion", [0.0, 10_000.0])
 def test_pixel_by_pixel_they_are_the_groups_of_the_whole_sky(make, motion):
     """Fast stars cross borders between the epochs of their seeds, and are compared where they once stood."""
     plan = PlantedSky(stars=300, variables=0, epochs=4, proper_motion=motion)
@@ -268,7 +268,7 @@ def test_pixels_of_another_order_take_the_place_of_all(first_night, rebuilt):
     whole = lakehouse.table("objects").read().drop_columns(["pixel"])
     coarse = ObjectsConfig(pixels=PixelsConfig(healpix_order=3))
     assert update_objects(lakehouse, settings, config=coarse).failed == ()
-    assert lakehouse.table("object_pixels").read(["healpix_order"])["healpix_order"].to_pylist() == [3] * 4
+    assert lakehouse.table("object_pixels").read(["healpix_order"])["healpix_order"].to_pylist() == [3]
     assert lakehouse.table("objects").read().drop_columns(["pixel"]).equals(whole)
     update_objects(lakehouse, settings)
     assert content(lakehouse) == rebuilt(NIGHTS[:1])[1]

@@ -14,7 +14,7 @@ ZERO = {5: {1: 0.03, 2: -0.02}, 6: {1: -0.03, 2: 0.0}, 7: {1: 0.01, 2: 0.03}, 9:
 FIELDS = tuple(
     Field(number, east, zero=ZERO[number]) for number, east in ((5, -0.11), (6, 0.0), (7, 0.11), (9, 0.6))
 )
-PLAN = PlantedSky(fields=FIELDS, stars=900, variables=2, epochs=6, unseen=0.0)
+PLAN = PlantedSky(fields=FIELDS, stars=600, variables=2, epochs=6, unseen=0.0)
 
 
 def fill(folder, nights):

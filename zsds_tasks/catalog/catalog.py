@@ -230,7 +230,7 @@ class Catalog:
 
     def duckdb(self) -> Any:
         """Return a DuckDB connection of its own with a view for each table."""
-        return engines.duckdb_connection([self.source(table) for table in self.tables])
+        return engines.duckdb_connection({table: self.source(table) for table in self.tables})
 
     def polars(self, table: str) -> Any:
         """Return a table as a Polars LazyFrame."""

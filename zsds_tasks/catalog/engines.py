@@ -9,7 +9,7 @@ import pyarrow.fs as pafs
 from zsds_tasks.errors import UnusableInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from zsds_tasks.catalog.source import Source
     from zsds_tasks.settings import Settings
@@ -60,12 +60,13 @@ def lsdb_catalog(source: Source, settings: Settings, **options: Any) -> Any:
     return lsdb.open_catalog(place, **options)
 
 
-def duckdb_connection(sources: Sequence[Source]) -> Any:
-    """Return a connection in memory with a view for each table, named like it.
+def duckdb_connection(sources: Mapping[str, Source]) -> Any:
+    """Return a connection in memory with a view for each table.
 
     Parameters
     ----------
-    sources : sequence of Source
+    sources : mapping of str to Source
+        By the names of the views.
 
     Returns
     -------
@@ -75,12 +76,12 @@ def duckdb_connection(sources: Sequence[Source]) -> Any:
     import duckdb  # noqa: PLC0415 - as the module says
 
     connection = duckdb.connect()
-    for source in sources:
+    for name, source in sources.items():
         if _is_plain(source):
             relation = connection.read_parquet(source.files(), hive_partitioning=False)
-            relation.select(*(f'"{name}"' for name in source.names)).create_view(source.name)
+            relation.select(*(f'"{column}"' for column in source.names)).create_view(name)
         else:
-            connection.register(source.name, source.dataset())
+            connection.register(name, source.dataset())
     return connection
 
 

@@ -132,6 +132,8 @@ def _show_difference(found: TableDifference) -> None:
         "changed": found.changed,
         "read": f"{found.rows_compared} rows; the others are in files that both have",
     }
+    if found.images:
+        facts["of"] = f"{found.images} images"
     for word, names in (
         ("columns added", found.columns_added),
         ("columns removed", found.columns_removed),

@@ -44,7 +44,8 @@ def train(
         return
     place = folder or include / RealBogusConfig().folder
     parts = run.split_sets(made, config)
-    command = " ".join(["zsds", *sys.argv[1:]])
+    words = {str(sets): "SETS", str(folder): "FOLDER"}  # cards name no place of this machine
+    command = " ".join(["zsds", *(words.get(word, word) for word in sys.argv[1:])])
     with live_line() as tell:
         for version, function in ((rb, run.train_features), (drb, run.train_images)):
             if not version:

@@ -25,6 +25,7 @@ from zsds_tasks.products.tables import INDEX_COLUMN, TableDeclaration
 __all__ = ["Finding", "TableCheck", "add_lookups", "check_rows", "to_pandas"]
 
 _TAKEN = "__taken__"
+_RANGE = "expect_column_values_to_be_between"
 
 
 def check_rows(
@@ -66,12 +67,31 @@ def check_rows(
     frame = to_pandas(rows)
     key = list(declaration.key)
     base = declared_suite(declaration, indexed=INDEX_COLUMN in rows.schema.names)
-    findings = _validate(frame, base.expectations, key, {})
+    findings = _validate_declared(frame, base.expectations, key)
     if suite.expectations:
         joined = add_lookups(frame, suite.meta.lookups, others or {}, subject=declaration.table)
         _check_names(suite, joined, constants or {})
         findings += _validate(joined, suite.expectations, key, constants or {})
     return TableCheck(declaration.table, version, rows.num_rows, tuple(findings))
+
+
+def _validate_declared(
+    frame: pd.DataFrame, expectations: Sequence[Expected], key: list[str]
+) -> list[Finding]:
+    """Judge what is declared; ranges on 64-bit columns: others would be compared value by value in Python."""
+    ranges = [e for e in expectations if e.type == _RANGE]
+    others = [e for e in expectations if e.type != _RANGE]
+    wide = {
+        name: "float64" if frame[name].dtype.kind == "f" or frame[name].isna().any() else "int64"
+        for name in {str(e.column) for e in ranges} & set(frame.columns)
+        if pd.api.types.is_numeric_dtype(frame[name].dtype) and frame[name].dtype.itemsize < 8
+    }
+    found = dict(zip(map(id, others), _validate(frame, others, key, {}), strict=True))
+    if ranges:
+        columns = list(dict.fromkeys([*key, *(str(e.column) for e in ranges)]))
+        widened = frame[[name for name in columns if name in frame.columns]].astype(wide)
+        found |= dict(zip(map(id, ranges), _validate(widened, ranges, key, {}), strict=True))
+    return [found[id(expected)] for expected in expectations]
 
 
 def to_pandas(rows: pa.Table) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from zsds_tasks.lakehouse.difference_origins import IMAGE, NIGHT, SEPARATOR, VERSION, Origin
+from zsds_tasks.lakehouse.difference_origins import IMAGE, NIGHT, SEPARATOR, UNITS, VERSION, Origin
 from zsds_tasks.lakehouse.difference_references import reference_changes
 from zsds_tasks.lakehouse.difference_rows import RowDifferences, compare_rows
 
@@ -91,9 +91,16 @@ class Tally:
         See `images_of` and `references_of` for the columns.
         """
         causes: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
-        others = reference_changes(*references) if references and not self._is_image else ()
-        for image, cause in chain(_changes(before, after), others):
+        for image, cause in _changes(before, after):
             causes[self._code(image)].add(cause)
+        units = (
+            {_unit(one): (one, cause) for one, cause in reference_changes(*references)} if references else {}
+        )
+        touched = iter(units.values())
+        if units and self._is_image:
+            touched = ((one, units[_unit(one)][1]) for one in self._touched(after) if _unit(one) in units)
+        for one, cause in touched:
+            causes[self._code(one)].add(cause)
         told: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
         for codes, counts in self._origins():
             found = set().union(*(causes.get(code, set()) for code in codes))
@@ -105,11 +112,7 @@ class Tally:
         """Return differing rows by the night of their image, or of the images that changed in their units."""
         images: Iterator[dict[str, Any]] = (image for image, _ in _changes(before, after))
         if self._is_image:
-            wanted = np.array([int(code) for codes, _ in self._origins() for code in codes], np.int64)
-            parts = (
-                part.filter(pa.array(np.isin(part[IMAGE].to_numpy(), wanted))) for part in (before, after)
-            )
-            images = (image for part in parts for image in part.to_pylist())
+            images = chain(self._touched(before), self._touched(after))
         nights: dict[str, set[str]] = defaultdict(set)
         for image in images:
             nights[self._code(image)].add(image[NIGHT])
@@ -120,8 +123,18 @@ class Tally:
         return _frozen(told)
 
     @property
+    def images(self) -> int:
+        """Images whose rows differ; 0 for tables that name none."""
+        return len(self.origins) if self._is_image else 0
+
+    @property
     def _is_image(self) -> bool:
         return self.origin is not None and self.origin.is_image
+
+    def _touched(self, images: pa.Table) -> Iterator[dict[str, Any]]:
+        """Yield the images whose rows differ."""
+        wanted = np.array([int(code) for codes, _ in self._origins() for code in codes], np.int64)
+        yield from images.filter(pa.array(np.isin(images[IMAGE].to_numpy(), wanted))).to_pylist()
 
     def _origins(self) -> Iterator[tuple[list[str], list[int]]]:
         for word, counts in self.origins.items():
@@ -129,6 +142,10 @@ class Tally:
 
     def _code(self, image: Mapping[str, Any]) -> str:
         return self.origin.code(image) if self.origin else ""
+
+
+def _unit(one: Mapping[str, Any]) -> Key:
+    return tuple(one[name] for name in UNITS[0])
 
 
 def _changes(before: pa.Table, after: pa.Table) -> Iterator[tuple[dict[str, Any], tuple[str, str, str]]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,9 @@ VERSION, IMAGE, NIGHT = "processing_version", "pid", "night"
 UNITS = (("field", "fid", "rcid"), ("fieldid", "filterid", "rcid"))
 """Names under which tables keep field, filter and readout channel."""
 SCIENCE_IMAGES, OFFSETS = "science_images", "photometric_offsets"
+MATCHED_UNITS = "matched_units"
+CURVES = ("seeds", "epochs", "photometric_offsets", "lightcurves")
+"""Tables that the step of light curves commits before it commits `MATCHED_UNITS`."""
 OF_IMAGES = (IMAGE, *UNITS[0], NIGHT, VERSION)
 SEPARATOR = ","
 _FILTERS, _CHANNELS = 100, 1000
@@ -139,13 +142,16 @@ def images_of(lakehouse: Lakehouse, state: TableState, origin: Origin) -> pa.Tab
     return known.filter(pa.array(np.isin(origin.codes_of_images(known), there)))
 
 
-def images_at(lakehouse: Lakehouse, moment: datetime | None) -> pa.Table | None:
+def images_at(
+    lakehouse: Lakehouse, moment: datetime | None, refined_at: datetime | None = None
+) -> pa.Table | None:
     """Return the images of light curves at a moment, by default now; columns as `images_of`.
 
-    Where zero points were refined, those images; otherwise every image that may be used.
+    Where zero points were refined (by another moment, later or now), those images; otherwise every image that
+    may be used.
     """
     try:
-        refined = lakehouse.table(OFFSETS).read([IMAGE], version=moment)[IMAGE]
+        refined = lakehouse.table(OFFSETS).read([IMAGE], version=refined_at)[IMAGE]
     except (ConfigurationError, TransientError):
         refined = pa.chunked_array([], pa.int64())  # younger than that moment, or vacuumed since
     try:
@@ -155,9 +161,29 @@ def images_at(lakehouse: Lakehouse, moment: datetime | None) -> pa.Table | None:
     return images.filter(pc.is_in(images[IMAGE], refined)) if len(refined) else images
 
 
+def settled(lakehouse: Lakehouse, state: TableState) -> datetime | None:
+    """Return when the units of a state were told: with light curves, not before the end of their batch.
+
+    That is when `MATCHED_UNITS` followed the rows of the state, and as long as no newer rows were written.
+    """
+    if state.moment is None or state.table not in CURVES:
+        return state.moment
+    written = _written(lakehouse, state.table)
+    rows_of = max((moment for moment in written if moment <= state.moment), default=state.moment)
+    told = min((moment for moment in _written(lakehouse, MATCHED_UNITS) if moment >= rows_of), default=None)
+    following = min((moment for moment in written if told and moment > told), default=None)
+    return following and following - timedelta(milliseconds=1)
+
+
+def _written(lakehouse: Lakehouse, name: str) -> list[datetime]:
+    """Return when rows of a table changed; upkeep changes none."""
+    history = lakehouse.table(name).history()
+    return [entry["time"] for entry in history if entry["operation"] in {"merge", "replace", "delete"}]
+
+
 def _images_known(lakehouse: Lakehouse, state: TableState) -> pa.Table | None:
     if state.release is None:
-        return images_at(lakehouse, state.moment)
+        return images_at(lakehouse, state.moment, settled(lakehouse, state))
     filesystem, prefix = lakehouse.storage.arrow()
     place = prefix + paths.release_file(state.release.number, IMAGES_FILE)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from zsds_tasks.errors import ConfigurationError, TransientError
 from zsds_tasks.lakehouse import paths
-from zsds_tasks.lakehouse.difference_origins import UNITS
+from zsds_tasks.lakehouse.difference_origins import MATCHED_UNITS, UNITS, settled
 from zsds_tasks.lakehouse.difference_rows import compare_rows
 from zsds_tasks.lakehouse.difference_states import TableState
 from zsds_tasks.lakehouse.releases import UNITS_FILE
@@ -19,16 +19,13 @@ from zsds_tasks.lakehouse.releases import UNITS_FILE
 if TYPE_CHECKING:
     from zsds_tasks.lakehouse.lakehouse import Lakehouse
 
-MATCHED_UNITS = "matched_units"
-CURVES = ("seeds", "epochs", "photometric_offsets", "lightcurves")
-"""Tables that the step of light curves commits before it commits `MATCHED_UNITS`."""
 OF_UNITS = (*UNITS[0], "rfid", "rfversion")
 
 
 def references_of(lakehouse: Lakehouse, state: TableState) -> pa.Table | None:
     """Return the reference of each unit at a state: field, fid, rcid, rfid, rfversion; None if gone."""
     if state.release is None:
-        return references_at(lakehouse, _settled(lakehouse, state))
+        return references_at(lakehouse, settled(lakehouse, state))
     filesystem, prefix = lakehouse.storage.arrow()
     place = prefix + paths.release_file(state.release.number, UNITS_FILE)
     try:
@@ -56,16 +53,3 @@ def reference_changes(
 
 def _told(unit: dict[str, Any]) -> str:
     return f"version {unit['rfversion']}" if unit["rfid"] else "none"
-
-
-def _settled(lakehouse: Lakehouse, state: TableState) -> datetime | None:
-    """Return when the units of a state were told: with light curves, not before the end of their batch."""
-    if state.moment is None or state.table not in CURVES:
-        return state.moment
-    told = sorted(entry["time"] for entry in lakehouse.table(MATCHED_UNITS).history())
-    first = next((moment for moment in told if moment >= state.moment), None)
-    if first is None:
-        return None
-    written = sorted(entry["time"] for entry in lakehouse.table(state.table).history())
-    following = next((moment for moment in written if moment > first), None)
-    return following and following - timedelta(milliseconds=1)

@@ -42,6 +42,8 @@ class TableDifference:
     """Rows added, removed and changed by observing night, where nights can be told."""
     rows_compared: int
     """Rows of both states that were read; those of shared files were not."""
+    images: int = 0
+    """Images whose rows differ; 0 for tables that name none."""
     examples: tuple[Example, ...] = ()
 
     @property
@@ -124,6 +126,7 @@ def compare_states(
         explained=explained,
         nights=nights,
         rows_compared=sum(file.rows for files in unshared(before, after) for file in files),
+        images=tally.images,
         examples=tuple(shown.rows),
     )
 

@@ -254,15 +254,9 @@ def _of_four(plane: Image, x: float, y: float) -> np.float32:
     ny, nx = plane.shape
     if not (x >= -0.5 and x < nx - 0.5 and y >= -0.5 and y < ny - 0.5):
         return np.float32(np.nan)
-    one = np.float32(1)
-    ix, iy = math.floor(x), math.floor(y)
+    ix, iy, one = math.floor(x), math.floor(y), np.float32(1)
     t, u = np.float32(x - ix), np.float32(y - iy)
     x0, x1, y0, y1 = max(ix, 0), min(ix + 1, nx - 1), max(iy, 0), min(iy + 1, ny - 1)
-    lower = (one - t) * plane[y0, x0] + t * plane[y0, x1]
-    upper = (one - t) * plane[y1, x0] + t * plane[y1, x1]
-    value = (one - u) * lower + u * upper
-    if not np.isnan(value):
-        return value
     total = weight = np.float32(0)
     for j in range(2):
         for i in range(2):

@@ -76,7 +76,7 @@ class TreesConfig(Declaration):
 
     trees: Count = 500
     leaves: Count = 15
-    learning_rate: Positive = 0.04
+    learning_rate: Positive = 0.02
     least_rows: Count = Field(40, description="of a leaf")
     feature_share: Share = Field(0.6, description="of the features that each tree sees")
     row_share: Share = Field(0.8, description="of the rows that each tree sees")
@@ -92,16 +92,16 @@ class NetworkConfig(Declaration):
 
     filters: tuple[Count, Count, Count, Count] = (16, 24, 32, 32)
     hidden: Count = 64
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    learning_rate: Positive = 1.5e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-3
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.4
+    learning_rate: Positive = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 2e-2
     batch: Count = 64
-    epochs: Count = Field(14, description="at most")
-    rows_per_epoch: Count = Field(9000, description="drawn anew each time, kinds balanced")
-    patience: Count = Field(4, description="epochs without gain on the validation seeds before it stops")
-    shift_px: Annotated[int, Field(ge=0)] = Field(1, description="stamps are moved by up to so much")
-    noise: Annotated[float, Field(ge=0)] = Field(0.5, description="added, at most, in units of a stamp's own")
-    blur_share: Annotated[float, Field(ge=0, le=1)] = Field(0.3, description="of the triplets made wider")
+    epochs: Count = Field(16, description="at most")
+    rows_per_epoch: Count = Field(6000, description="drawn anew each time, kinds balanced")
+    patience: Count = Field(8, description="epochs without gain on the validation seeds before it stops")
+    shift_px: Annotated[int, Field(ge=0)] = Field(2, description="stamps are moved by up to so much")
+    noise: Annotated[float, Field(ge=0)] = Field(1.0, description="added, at most, in units of a stamp's own")
+    blur_share: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="of the triplets made wider")
     hole_share: Annotated[float, Field(ge=0, le=1)] = Field(0.1, description="of them given edges and holes")
     seed: int = 1
 

@@ -1,8 +1,8 @@
 """The network over triplets: a small convolutional one after braai (Duev et al. 2019), in JAX.
 
 Smaller than braai's (54,000 parameters, not 312,081): a stride instead of layers at full resolution makes it
-cheap enough to train and to run on one core. Its input first goes through asinh, so that a bright star in a
-corner does not push the candidate out of sight.
+cheap enough to train and to run on one core. Each stamp is first brought to the scale of its noise and goes
+through asinh, so that a bright star in a corner does not push the candidate out of sight.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from zsds_tasks.training.configuration import NetworkConfig
 
 Floats = NDArray[np.float32]
 Parameters = dict[str, Any]
-SCALE = float(SIZE)
-"""Brings a stamp of noise alone, whose norm is 1, to pixels of about 1."""
+LEAST_SCALE = 1e-4
+"""Of a stamp, whose norm is 1; noise alone has pixels of 1 / 63."""
 KERNELS, STRIDES = (5, 3, 3, 3), (2, 1, 1, 1)
 POOLED = (False, True, True, False)
 MOMENTS = (0.9, 0.999)
@@ -51,7 +51,9 @@ def initial(config: NetworkConfig) -> Parameters:
 
 def logits(weights: Parameters, triplets: Any, keep: Any = None) -> Any:
     """Return the logit of being real (n) of triplets (n, 63, 63, 3); `keep` (n, hidden) is the dropout."""
-    x = jnp.arcsinh(triplets * SCALE)
+    # The mean root hardly minds a few bright pixels, unlike the norm; ONNX has no median.
+    root = jnp.sqrt(jnp.abs(triplets)).mean(axis=(1, 2), keepdims=True)
+    x = jnp.arcsinh(triplets / jnp.maximum(root * root, LEAST_SCALE))
     for k, stride in enumerate(STRIDES):
         x = lax.conv_general_dilated(
             x, weights[f"w{k}"], (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")

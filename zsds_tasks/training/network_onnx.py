@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from zsds_tasks.science.realbogus.triplets import N_CHANNELS, SIZE
-from zsds_tasks.training.network import SCALE, Parameters, layers
+from zsds_tasks.training.network import LEAST_SCALE, Parameters, layers
 from zsds_tasks.training.trees import IR_VERSION, OPSET
 
 
@@ -19,9 +19,14 @@ def network_to_onnx(weights: Parameters) -> bytes:
     ONNX has channels first: kernels are turned from (k, k, in, out) to (out, in, k, k), and what is
     flattened is turned back to channels last, so that the dense layer is the trained one.
     """
-    nodes, constants = [], [_constant("scale", np.array(SCALE, np.float32))]
-    nodes += [
-        helper.make_node("Mul", ["triplets", "scale"], ["scaled"]),
+    constants = [_constant("least_scale", np.array(LEAST_SCALE, np.float32))]
+    nodes = [
+        helper.make_node("Abs", ["triplets"], ["size"]),
+        helper.make_node("Sqrt", ["size"], ["roots"]),
+        helper.make_node("ReduceMean", ["roots"], ["root"], axes=[2, 3], keepdims=1),
+        helper.make_node("Mul", ["root", "root"], ["square"]),
+        helper.make_node("Max", ["square", "least_scale"], ["scale"]),
+        helper.make_node("Div", ["triplets", "scale"], ["scaled"]),
         helper.make_node("Asinh", ["scaled"], ["x0"]),
     ]
     name = "x0"
