@@ -84,7 +84,7 @@ def _validate_declared(
     wide = {
         name: "float64" if frame[name].dtype.kind == "f" or frame[name].isna().any() else "int64"
         for name in {str(e.column) for e in ranges} & set(frame.columns)
-        if pd.api.types.is_numeric_dtype(frame[name].dtype) and frame[name].dtype.itemsize < 8
+        if pd.api.types.is_numeric_dtype(frame[name].dtype) and getattr(frame[name].dtype, "itemsize", 8) < 8
     }
     found = dict(zip(map(id, others), _validate(frame, others, key, {}), strict=True))
     if ranges:
