@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 ROWS_PER_GROUP = 20_000
 """Small enough that a cone of arcseconds reads one or two groups, large enough to compress."""
-VALUES_PER_GROUP = 40_000
+VALUES_PER_GROUP = 20_000
 """Of tables with nested columns: a row group holds about so many nested rows, so that one light curve is read
 in milliseconds however long its neighbours are."""
 _LONGEST_TEXT = 64
