@@ -115,6 +115,7 @@ def measure(
     Returns
     -------
     Candidates
+        In the order of the detections. One around which no pixel can be used has no flux and is left out.
 
     Raises
     ------
@@ -150,7 +151,11 @@ def measure(
     raw = {name: out[:, k] for k, name in enumerate(EACH_COLUMNS)}
     errors = _score_errors(raw, detections.score, subtraction.flux_score[tile], config)
     raw["flux_error"] = np.hypot(errors, config.flux_error_share * raw["flux"])
-    return Candidates(_columns(raw, detections, mask.shape, fwhms[tile], zero_point, limit, config))
+    known = np.isfinite(raw["flux"]) & np.isfinite(raw["flux_error"]) & (raw["flux_error"] > 0)
+    raw = {name: values[known] for name, values in raw.items()}
+    return Candidates(
+        _columns(raw, detections.take(known), mask.shape, fwhms[tile][known], zero_point, limit, config)
+    )
 
 
 def magnitudes(flux: Floats, error: Floats, zero_point: float) -> tuple[Floats, Floats]:

@@ -162,7 +162,8 @@ def _subtracted(
     rows = candidate_rows(work, found, _on_the_sky(work, frame, found, sources, settings, config))
     images = (science.image, template.image, done.image)
     rows = score(rows, images, settings)
-    row |= {"n_positive": int(np.sum(kept.sign > 0)), "n_negative": int(np.sum(kept.sign < 0))}
+    is_positive = np.asarray(found["isdiffpos"], bool)
+    row |= {"n_positive": int(np.sum(is_positive)), "n_negative": int(np.sum(~is_positive))}
     if config.write_products:
         row |= write_difference(work, frame, images, done, rows, config, lakehouse)
     return DifferenceOutcome(row, rows)
