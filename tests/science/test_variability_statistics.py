@@ -199,3 +199,13 @@ def test_ztf_match_file_statistics(real_data):
         assert found.medmagerr[k] == pytest.approx(sources["medmagerr"][k], rel=0.01)
         assert sources["minmag"][k] <= found.minmag[k] + 1e-6
         assert sources["maxmag"][k] >= found.maxmag[k] - 1e-6
+
+
+def test_arrays_that_must_not_be_written_are_measured_as_others_are():
+    curves = ragged(8, [9, 12])
+    names = ("mjd", "mag", "magerr", "flags", "offsets")
+    frozen = [getattr(curves, name).copy() for name in names]
+    for values in frozen:
+        values.setflags(write=False)  # as views of Arrow's memory are
+    found, wanted = measure_statistics(LightCurves(*frozen)), measure_statistics(curves)
+    assert np.array_equal(found.magrms, wanted.magrms)

@@ -42,7 +42,8 @@ class LightCurves:
     def __post_init__(self) -> None:
         types = {"mjd": np.float64, "mag": np.float64, "magerr": np.float64, "flags": np.uint16}
         for name, kind in {**types, "offsets": np.int64}.items():
-            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), dtype=kind))
+            # Kernels are compiled for arrays that may be written: a view of Arrow's memory may not.
+            object.__setattr__(self, name, np.require(getattr(self, name), kind, ["C", "W"]))
         lengths = {name: len(getattr(self, name)) for name in types}
         if len(set(lengths.values())) != 1:
             raise UnusableInputError(
