@@ -12,13 +12,15 @@ from zsds_airflow.rhythms import PROCESSING_POOL
 @task
 @step
 def update_lightcurves() -> dict[str, object]:
-    """Make the light curves of every unit whose images or reference have changed since its last night."""
+    """Make the light curves of every unit whose images or reference have changed; skip an empty archive."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
     from zsds_tasks.steps import lightcurves
 
     settings = load_settings()
-    return lightcurves.update_lightcurves(open_lakehouse(settings), settings).as_dict()
+    lakehouse = open_lakehouse(settings)
+    lightcurves.require_images(lakehouse)
+    return lightcurves.update_lightcurves(lakehouse, settings).as_dict()
 
 
 @task

@@ -119,6 +119,16 @@ def archive_alerts() -> dict[str, object]:
     return archive(open_lakehouse(settings), settings, night_of_this_run()).as_dict()
 
 
+@task
+@step
+def gather_alert_curves() -> dict[str, object]:
+    """Bring the alerts of tonight's objects together as light curves; nothing depends on it."""
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.steps.alerts.curves import gather_alert_curves as gather
+
+    return gather(open_lakehouse(), night_of_this_run()).as_dict()
+
+
 @task(pool=HOT_PATH_POOL)
 @step
 def update_lightcurves() -> dict[str, object]:
@@ -225,7 +235,7 @@ def night() -> None:
     ingest_remaining() >> assess_raw() >> build_masters() >> processed
     processed >> refined >> [checked, scored]
     processed >> alerted >> [checked, scored]
-    alerted >> [send_alerts(), archive_alerts()]
+    alerted >> [send_alerts(), archive_alerts(), gather_alert_curves()]
     processed >> update_lightcurves() >> update_objects() >> [checked, scored]
     checked >> [publish_catalogs(), write_report(scored)]
 

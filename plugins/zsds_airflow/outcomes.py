@@ -8,8 +8,9 @@ TransientError, and anything unforeseen -> retried by the task's policy
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -33,10 +34,21 @@ def step(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]
         from zsds_tasks.errors import ConfigurationError, NothingToDoError, UnusableInputError
 
         try:
-            return function(*args, **kwargs)
+            return json_values(function(*args, **kwargs))
         except NothingToDoError as nothing:
             raise AirflowSkipException(str(nothing)) from nothing
         except (UnusableInputError, ConfigurationError) as hopeless:
             raise AirflowFailException(str(hopeless)) from hopeless
 
     return run
+
+
+def json_values(result: Any) -> Any:
+    """Return a task's result as JSON can hold it: None for a number that is none (NaN, infinity)."""
+    if isinstance(result, float):
+        return result if math.isfinite(result) else None
+    if isinstance(result, dict):
+        return {name: json_values(value) for name, value in result.items()}
+    if isinstance(result, list | tuple):
+        return [json_values(value) for value in result]
+    return result

@@ -20,11 +20,13 @@ SNAPSHOT = {
     ],
     "exposure": ["make_alerts", "process", "send_alerts"],
     "ingest": ["ingest_raw"],
+    "maintenance": ["maintain"],
     "night": [
         "archive_alerts",
         "assess_raw",
         "build_masters",
         "check_tables",
+        "gather_alert_curves",
         "ingest_remaining",
         "make_alerts",
         "process_exposures",
@@ -101,10 +103,12 @@ def test_the_night_publishes_only_after_its_checks_and_always_reports(parsed):
     assert sorted(tasks["make_alerts"]["downstream"]) == [
         "archive_alerts",
         "check_tables",
+        "gather_alert_curves",
         "score_against_truth",
         "send_alerts",
     ]
     assert tasks["send_alerts"]["downstream"] == tasks["archive_alerts"]["downstream"] == []
+    assert tasks["gather_alert_curves"]["downstream"] == []
     assert tasks["update_lightcurves"]["downstream"] == ["update_objects"]
     assert tasks["update_objects"]["downstream"] == ["check_tables", "score_against_truth"]
     assert "publish_catalogs" in tasks["check_tables"]["downstream"]

@@ -27,7 +27,14 @@ class ReleasesConfig(Declaration):
     """Tables and metadata of releases."""
 
     tables: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        ("lightcurves", "objects", "lightcurve_statistics", "photometric_offsets", "survey_offsets"),
+        (
+            "lightcurves",
+            "objects",
+            "lightcurve_statistics",
+            "difference_lightcurves",
+            "photometric_offsets",
+            "survey_offsets",
+        ),
         description="tables of a release; those over the sky as HATS, the others as one Parquet file each",
     )
     mapped: str = Field(

@@ -6,12 +6,15 @@ import datetime as dt
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from zsds_tasks.errors import NothingToDoError
 from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.lakehouse.maintenance import sweep
 from zsds_tasks.lakehouse.publish import expire, sweep_unfinished
 from zsds_tasks.lakehouse.release_claims import sweep_unfinished_releases
 
 PATH_COLUMN = "path"  # of every table whose rows name a file under the root
+KEPT_DAYS = 30.0
+"""How far back tables can be read at earlier versions; releases for ever."""
 MIN_AGE_HOURS = 24.0  # a file is written before its row: only age makes it an orphan
 
 
@@ -37,6 +40,64 @@ class UpkeepSummary:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class MaintenanceSummary:
+    """What came of maintaining the tables.
+
+    Parameters
+    ----------
+    tables : int
+        Looked at.
+    compacted : tuple of str
+        Of which small files were brought together, or full pixels split.
+    vacuumed : int
+        Files of old versions that are gone.
+    tidied : UpkeepSummary
+    """
+
+    tables: int
+    compacted: tuple[str, ...]
+    vacuumed: int
+    tidied: UpkeepSummary
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for logs and the scheduler."""
+        return asdict(self)
+
+
+def maintain(lakehouse: Lakehouse, now: dt.datetime) -> MaintenanceSummary:
+    """Compact every table, drop what versions older than `KEPT_DAYS` need alone, and tidy.
+
+    Rows stay as they are. Releases are not touched: their publications hold files of their own.
+
+    Parameters
+    ----------
+    lakehouse : Lakehouse
+    now : datetime.datetime
+        Aware.
+
+    Raises
+    ------
+    NothingToDoError
+        If there is no table yet.
+    TransientError
+        If the storage or other writers are in the way; what was done stays done.
+    """
+    tables = [table for table in lakehouse.tables() if table.exists()]
+    if not tables:
+        raise NothingToDoError("there are no tables yet", remedy="ingest a night first")
+    compacted, vacuumed = [], 0
+    for table in tables:
+        before = table.version()
+        if table.declaration.healpix:
+            table.repartition()
+        table.compact()
+        if table.version() != before:
+            compacted.append(table.name)
+        vacuumed += len(table.vacuum(KEPT_DAYS * 24.0))
+    return MaintenanceSummary(len(tables), tuple(compacted), vacuumed, tidy(lakehouse, now))
 
 
 def tidy(lakehouse: Lakehouse, now: dt.datetime, *, keep: int = 3) -> UpkeepSummary:
