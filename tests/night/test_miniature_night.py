@@ -29,7 +29,9 @@ NIGHTS = ("20251012", "20251013")
 TABLES = (
     "raw_exposures", "raw_quadrants", "raw_quality", "master_frames", "quarantine", "science_images",
     "sources", "image_quality", "ghost_models", "references", "reference_sources", "difference_images",
-    "candidates", "alerts", "alert_objects",
+    "candidates", "alerts", "alert_objects", "difference_lightcurves", "seeds", "epochs",
+    "photometric_offsets", "lightcurves", "matched_units", "lightcurve_statistics", "measured_units",
+    "objects", "object_pixels", "survey_offsets",
 )  # fmt: skip
 
 
@@ -54,6 +56,14 @@ class Observatory:
             cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, check=False, timeout=1800,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    def python(self, script: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env=self.environment, capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 
     @property
@@ -192,12 +202,33 @@ print(len(lsdb.open_catalog(f"{root}/hats/raw_quadrants/{version}").compute()),
 def test_the_examples_of_the_documentation_run(observatory, page):
     blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / page).read_text(), flags=re.DOTALL)
     assert blocks
-    script = "\n".join(blocks).replace("var/zsds", observatory.settings.root_uri)
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=observatory.environment, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    observatory.python("\n".join(blocks).replace("var/zsds", observatory.settings.root_uri))
+
+
+def test_two_releases_exist_and_their_difference_is_explained(observatory):
+    assert all(name in observatory.zsds("release", "list") for name in ("dr1", "dr2"))
+    told = json.loads(observatory.zsds("diff", "lightcurves", "dr1", "dr2", "--json"))
+    assert told["changed"] > 100
+    added = [cause for cause in told["causes"] if cause["kind"] == "images added"]
+    assert {cause["after"] for cause in added} == {NIGHTS[1]}
+    assert sum(cause["changed"] + cause["added"] for cause in added) > 0.9 * (told["changed"] + told["added"])
+
+
+def test_the_light_curves_are_in_the_report_and_in_the_newest_release(observatory):
+    report = re.findall(r"Report: (\S+)", observatory.printed)[1]
+    assert "Repeatability" in Path(report).read_text()
+    found = json.loads(
+        observatory.python(
+            "import json; from zsds_tasks.catalog import open_catalog\n"
+            "catalog = open_catalog()\n"
+            "rows = catalog.arrow('objects', ['objectid', 'nobs'])\n"
+            "name = rows.sort_by([('nobs', 'descending')])['objectid'][0].as_py()\n"
+            "print(json.dumps([catalog.release.name, len(catalog.light_curve(name)), rows.num_rows]))"
+        ).splitlines()[-1]
+    )
+    assert found[0] == "dr2"
+    assert found[1] >= 6
+    assert found[2] == observatory.lakehouse.table("objects").count()
 
 
 def test_a_backfill_of_both_nights_changes_nothing_that_was_right(observatory):
