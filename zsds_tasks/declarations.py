@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,6 +15,21 @@ class Declaration(BaseModel):
     """Base of everything read from include/: frozen, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# libyaml's reader is ten times as fast as Python's, and every task of a night reads many declarations.
+_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def parse_yaml(text: str) -> Any:
+    """Return what a YAML text says, in plain values.
+
+    Raises
+    ------
+    yaml.YAMLError
+        If it is none.
+    """
+    return yaml.load(text, Loader=_SafeLoader)  # noqa: S506 - a safe loader, which ruff cannot see
 
 
 AnyDeclaration = TypeVar("AnyDeclaration", bound=BaseModel)
@@ -48,7 +63,7 @@ def read_declaration(path: Path, model: type[AnyDeclaration]) -> AnyDeclaration:
             "no such declaration", subject=str(path), remedy=f"known here: {known}"
         ) from error
     try:
-        content = yaml.safe_load(text)
+        content = parse_yaml(text)
     except yaml.YAMLError as error:
         raise DeclarationError(f"not YAML: {error}", subject=str(path), remedy="mend the syntax") from error
     return check_declaration(content, model, subject=str(path))

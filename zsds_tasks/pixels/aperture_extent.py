@@ -14,7 +14,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
-from scipy.signal import fftconvolve
 
 from zsds_tasks.pixels.mesh import Image
 
@@ -69,6 +68,8 @@ class WindowedPsf:
 
 def window_psf(psf: PointSpread, shape: tuple[int, int], ladder: Floats) -> WindowedPsf:
     """Look at a PSF through Gaussian windows of widths `ladder` (L), px."""
+    from scipy.signal import fftconvolve  # noqa: PLC0415 - imports statistics, 2 s, which other tasks spare
+
     disc = _disc(DISC_OF_FWHM * psf.fwhm)
     n = len(ladder)
     point, blurred, light = np.zeros((GRID, GRID, n)), np.zeros((GRID, GRID, n)), np.zeros((GRID, GRID, n, n))

@@ -13,6 +13,7 @@ import pyarrow as pa
 import yaml
 from pydantic import ValidationError
 
+from zsds_tasks.declarations import parse_yaml
 from zsds_tasks.errors import DeclarationError
 from zsds_tasks.products.conforming import conform_columns
 from zsds_tasks.products.declarations import (
@@ -158,7 +159,7 @@ def parse_table(text: str, *, subject: str = "<text>") -> TableDeclaration:
     """
     remedy = "mend the declaration; zsds_tasks/products/declarations.py states the rules"
     try:
-        content = yaml.safe_load(text)
+        content = parse_yaml(text)
     except yaml.YAMLError as error:
         raise DeclarationError(f"is not YAML: {error}", subject=subject, remedy=remedy) from error
     if not isinstance(content, dict):

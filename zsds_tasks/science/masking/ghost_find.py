@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve
 
 from zsds_tasks.science.masking.ghost_geometry import Floats, Places
 from zsds_tasks.science.masking.ghost_model import N_GEOMETRY, GhostModel, geometry_design, ring_profile
@@ -133,6 +132,8 @@ def find_ring(
     side = np.arange(-half, half + 1) * bin_arcsec
     ring = ring_profile(np.hypot(side[:, None], side), outer, inner, bin_arcsec)
     total, total_light = usable.sum(), light.sum()
+    from scipy.signal import fftconvolve  # noqa: PLC0415 - imports statistics, 2 s, which other tasks spare
+
     seen = fftconvolve(usable, ring, "same")
     squared = fftconvolve(usable, ring**2, "same")
     matched = fftconvolve(light, ring, "same")
