@@ -11,52 +11,23 @@ from zsds_airflow.rhythms import PROCESSING_POOL
 
 @task
 @step
-def update_lightcurves() -> dict[str, object]:
-    """Make the light curves of every unit whose images or reference have changed; skip an empty archive."""
+def update_catalogs() -> dict[str, object]:
+    """Bring light curves and objects up to date, solve for the scale of the survey and apply it."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
-    from zsds_tasks.steps import lightcurves
+    from zsds_tasks.steps.images import require_images
 
     settings = load_settings()
     lakehouse = open_lakehouse(settings)
-    lightcurves.require_images(lakehouse)
-    return lightcurves.update_lightcurves(lakehouse, settings).as_dict()
+    require_images(lakehouse)
+    from zsds_tasks.steps import lightcurves, objects
 
-
-@task
-@step
-def update_objects() -> dict[str, object]:
-    """Measure light curves that have changed; bring stars of all filters and fields together."""
-    from zsds_tasks.lakehouse import open_lakehouse
-    from zsds_tasks.settings import load_settings
-    from zsds_tasks.steps import objects
-
-    settings = load_settings()
-    return objects.update_objects(open_lakehouse(settings), settings).as_dict()
-
-
-@task
-@step
-def calibrate_survey() -> dict[str, object]:
-    """Solve for the zero points of all fields together, by the stars where they overlap."""
-    from zsds_tasks.lakehouse import open_lakehouse
-    from zsds_tasks.settings import load_settings
-    from zsds_tasks.steps import objects
-
-    settings = load_settings()
-    return objects.solve_survey(open_lakehouse(settings), settings).as_dict()
-
-
-@task
-@step
-def apply_calibration() -> dict[str, object]:
-    """Make the objects anew whose units have other offsets now."""
-    from zsds_tasks.lakehouse import open_lakehouse
-    from zsds_tasks.settings import load_settings
-    from zsds_tasks.steps import objects
-
-    settings = load_settings()
-    return objects.update_objects(open_lakehouse(settings), settings).as_dict()
+    return {
+        "lightcurves": lightcurves.update_lightcurves(lakehouse, settings).as_dict(),
+        "measured": objects.update_objects(lakehouse, settings).as_dict(),
+        "survey": objects.solve_survey(lakehouse, settings).as_dict(),
+        "objects": objects.update_objects(lakehouse, settings).as_dict(),
+    }
 
 
 @task
@@ -95,8 +66,7 @@ def make_release() -> dict[str, object]:
 )
 def catalogs() -> None:
     """Light curves, survey-wide calibration, objects, checks, release."""
-    calibrated = update_lightcurves() >> update_objects() >> calibrate_survey() >> apply_calibration()
-    calibrated >> check_catalogs() >> make_release()
+    update_catalogs() >> check_catalogs() >> make_release()
 
 
 catalogs_dag = catalogs()

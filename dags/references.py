@@ -15,9 +15,12 @@ def build_references() -> dict[str, object]:
     """Stack epochs, measure the co-adds, write files and rows; one that fails says why in its row."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
-    from zsds_tasks.steps import references
+    from zsds_tasks.steps.images import require_images
 
     settings = load_settings()
+    require_images(open_lakehouse(settings))
+    from zsds_tasks.steps import references
+
     return references.build_references(open_lakehouse(settings), settings, pendulum.now("UTC")).as_dict()
 
 
@@ -27,9 +30,12 @@ def subtract_references() -> dict[str, object]:
     """Make the difference images, of whatever night, that waited for a reference or have an older version."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
-    from zsds_tasks.steps import difference
+    from zsds_tasks.steps.images import require_images
 
     settings = load_settings()
+    require_images(open_lakehouse(settings))
+    from zsds_tasks.steps import difference
+
     return difference.subtract_references(open_lakehouse(settings), settings).as_dict()
 
 
@@ -39,9 +45,12 @@ def make_alerts() -> dict[str, object]:
     """Name and pack what was found in images that have not alerted yet."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
-    from zsds_tasks.steps import alerts
+    from zsds_tasks.steps.images import require_images
 
     settings = load_settings()
+    require_images(open_lakehouse(settings))
+    from zsds_tasks.steps import alerts
+
     return alerts.make_alerts(open_lakehouse(settings), settings).as_dict()
 
 

@@ -24,7 +24,7 @@ from zsds_tasks.operations.installation import ADMIN, Installation
 from zsds_tasks.operations.stack import Stack
 from zsds_tasks.settings import REPOSITORY, Settings
 
-pytestmark = [pytest.mark.night, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.night, pytest.mark.timeout(4200)]
 NIGHTS = ("20251012", "20251013")
 TABLES = (
     "raw_exposures", "raw_quadrants", "raw_quality", "master_frames", "quarantine", "science_images",
@@ -53,7 +53,7 @@ class Observatory:
     def zsds(self, *words: str) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "zsds_tasks", *words],
-            cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, check=False, timeout=1800,
+            cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, check=False, timeout=2700,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout

@@ -17,11 +17,12 @@ from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.lakehouse.near import read_ranges
 from zsds_tasks.lakehouse.tables import Table
 from zsds_tasks.sky.healpix import Integers
+from zsds_tasks.steps import images
 
 KEY = ("field", "fid", "rcid")
 OF_CURVES = ("fieldid", "filterid", "rcid")
 """The same in tables that have the columns of ZTF's release."""
-IMAGES, USABLE_IMAGES = "science_images", "usable_images"
+IMAGES, USABLE_IMAGES = images.IMAGES, "usable_images"
 
 
 class Part(Protocol):

@@ -11,6 +11,7 @@ from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.lakehouse.hats_reader import HatsReader
 from zsds_tasks.products.provenance import processing_version
 from zsds_tasks.settings import Settings
+from zsds_tasks.steps import images
 from zsds_tasks.steps.exposure.calibration import CalibrationShelf, ChannelCalibration
 from zsds_tasks.steps.exposure.configuration import STAGE, ExposureConfig
 from zsds_tasks.steps.raw import ready_exposures
@@ -20,7 +21,7 @@ from zsds_tasks.survey.identifiers import ExposureId, ProductId
 if TYPE_CHECKING:
     from zsds_tasks.steps.difference import ReferenceChoice
 
-IMAGES = "science_images"
+IMAGES = images.IMAGES
 Row = dict[str, Any]
 
 

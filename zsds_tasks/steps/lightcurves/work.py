@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zsds_tasks.errors import NothingToDoError
 from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.products.provenance import processing_version
 from zsds_tasks.steps.exposure.work import IMAGES
@@ -50,18 +49,6 @@ class UnitWork:
     def where(self) -> Row:
         """Condition under which rows are of the unit."""
         return dict(zip(("field", "fid", "rcid"), self.key, strict=True))
-
-
-def require_images(lakehouse: Lakehouse) -> None:
-    """Raise unless an image has been calibrated.
-
-    Raises
-    ------
-    NothingToDoError
-        If none ever was: there will be no light curve.
-    """
-    if not lakehouse.table(IMAGES).exists():
-        raise NothingToDoError("no image has been calibrated yet", subject=IMAGES, remedy="process a night")
 
 
 def unit_work(
