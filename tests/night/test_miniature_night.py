@@ -223,7 +223,7 @@ def test_the_light_curves_are_in_the_report_and_in_the_newest_release(observator
             "catalog = open_catalog()\n"
             "rows = catalog.arrow('objects', ['objectid', 'nobs'])\n"
             "name = rows.sort_by([('nobs', 'descending')])['objectid'][0].as_py()\n"
-            "print(json.dumps([catalog.release.name, len(catalog.light_curve(name)), rows.num_rows]))"
+            "print(json.dumps([catalog.release, len(catalog.light_curve(name)), rows.num_rows]))"
         ).splitlines()[-1]
     )
     assert found[0] == "dr2"
