@@ -42,7 +42,7 @@ def subtract_references() -> dict[str, object]:
 @task(pool=PROCESSING_POOL, trigger_rule="none_failed")
 @step
 def make_alerts() -> dict[str, object]:
-    """Name and pack what was found in images that have not alerted yet."""
+    """Name and pack what was found in images that have not alerted yet; gather the light curves of alerts."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
     from zsds_tasks.steps.images import require_images
@@ -50,8 +50,11 @@ def make_alerts() -> dict[str, object]:
     settings = load_settings()
     require_images(open_lakehouse(settings))
     from zsds_tasks.steps import alerts
+    from zsds_tasks.steps.alerts.curves import gather_alert_curves
 
-    return alerts.make_alerts(open_lakehouse(settings), settings).as_dict()
+    lakehouse = open_lakehouse(settings)
+    made = alerts.make_alerts(lakehouse, settings).as_dict()
+    return made | {"curves": gather_alert_curves(lakehouse).as_dict()}
 
 
 @dag(

@@ -94,3 +94,12 @@ def test_a_second_run_commits_nothing_and_a_night_without_alerts_neither(make):
     assert not gather_alert_curves(lakehouse, NIGHTS[0]).is_new
     assert gather_alert_curves(lakehouse, "20251101").objects == 0
     assert lakehouse.table("difference_lightcurves").version() == version
+
+
+def test_alerts_that_came_after_their_night_was_done_are_gathered_without_naming_it(make, rows):
+    lakehouse, _ = make(*NIGHTS[1:])
+    lakehouse.table("alerts").merge([row for row in rows if row["night"] == NIGHTS[0]])
+    late = gather_alert_curves(lakehouse)
+    assert (late.objects, late.is_new) == (2, True)
+    assert curves_of(lakehouse) == curves_of(make(*NIGHTS)[0])
+    assert gather_alert_curves(lakehouse).objects == 0

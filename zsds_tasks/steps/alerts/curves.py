@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.lakehouse.near import read_near
@@ -38,23 +39,26 @@ class AlertCurvesSummary:
         return dataclasses.asdict(self)
 
 
-def gather_alert_curves(lakehouse: Lakehouse, night: str) -> AlertCurvesSummary:
-    """Write the light curves of the objects that alerted in a night, from the alerts of all nights.
+def gather_alert_curves(lakehouse: Lakehouse, night: str | None = None) -> AlertCurvesSummary:
+    """Write the light curves of objects, from the alerts of all nights.
 
     A row is a function of the rows of `alerts` alone: nights may come in any order, and twice.
 
     Parameters
     ----------
     lakehouse : Lakehouse
-    night : str
-        YYYYMMDD.
+    night : str, optional
+        YYYYMMDD: objects that alerted in it; by default those whose light curve lacks an alert.
 
     Raises
     ------
     TransientError
         If the storage or other writers are in the way.
     """
-    tonight = lakehouse.table(ALERTS).read(["objectid", "ra", "dec"], {"night": night})
+    where = None if night is None else {"night": night}
+    tonight = lakehouse.table(ALERTS).read(["objectid", "ra", "dec"], where)
+    if night is None:
+        tonight = _behind(lakehouse, tonight)
     if not tonight.num_rows:
         return AlertCurvesSummary(0, 0, is_new=False)
     names = set(tonight["objectid"].to_pylist())
@@ -71,6 +75,15 @@ def gather_alert_curves(lakehouse: Lakehouse, night: str) -> AlertCurvesSummary:
     ]
     commit = lakehouse.table(CURVES).merge(rows)
     return AlertCurvesSummary(len(rows), sum(row["nepochs"] for row in rows), commit.version is not None)
+
+
+def _behind(lakehouse: Lakehouse, alerts: pa.Table) -> pa.Table:
+    """Return the alerts of objects that have another number of them than their light curve."""
+    known = lakehouse.table(CURVES).read(["objectid", "nepochs"])
+    epochs = dict(zip(known["objectid"].to_pylist(), known["nepochs"].to_pylist(), strict=True))
+    counts = {row["values"]: row["counts"] for row in alerts["objectid"].value_counts().to_pylist()}
+    behind = [name for name, count in counts.items() if epochs.get(name) != count]
+    return alerts.filter(pc.is_in(alerts["objectid"], pa.array(behind, pa.string())))
 
 
 def _row(place: dict[str, Any], alerts: list[dict[str, Any]], epochs: pa.StructType) -> dict[str, Any]:
