@@ -155,6 +155,8 @@ def _batches(
     work: Sequence[UnitWork], settings: Settings, config: LightCurvesConfig
 ) -> Iterator[list[UnitOutcome]]:
     """Yield outcomes some at a time; units of one field and filter stay together."""
+    if not work:
+        return  # and no workers are woken
     outcomes = map_ordered(partial(make_unit, settings=settings, config=config), work, settings=settings)
     batch: list[UnitOutcome] = []
     rows = 0
