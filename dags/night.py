@@ -122,7 +122,7 @@ def archive_alerts() -> dict[str, object]:
 @task
 @step
 def gather_alert_curves() -> dict[str, object]:
-    """Bring the alerts of tonight's objects together as light curves; nothing depends on it."""
+    """Bring the alerts of tonight's objects together as light curves."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.steps.alerts.curves import gather_alert_curves as gather
 
@@ -166,11 +166,11 @@ def check_tables() -> dict[str, object]:
 @task
 @step
 def publish_catalogs() -> dict[str, object]:
-    """Publish the tables over the sky as HATS catalogues."""
+    """Publish the tables that were checked as HATS catalogues; releases publish light curves and objects."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.steps import publish
 
-    return {catalog.name: catalog.version for catalog in publish.publish_tables(open_lakehouse())}
+    return {catalog.name: catalog.version for catalog in publish.publish_night(open_lakehouse())}
 
 
 @task
@@ -234,8 +234,8 @@ def night() -> None:
     alerted = make_alerts()
     ingest_remaining() >> assess_raw() >> build_masters() >> processed
     processed >> refined >> [checked, scored]
-    processed >> alerted >> [checked, scored]
-    alerted >> [send_alerts(), archive_alerts(), gather_alert_curves()]
+    processed >> alerted >> [scored, send_alerts(), archive_alerts()]
+    alerted >> gather_alert_curves() >> checked
     processed >> update_lightcurves() >> update_objects() >> [checked, scored]
     checked >> [publish_catalogs(), write_report(scored)]
 

@@ -24,6 +24,8 @@ CORNER = healpix.outline(Pixel(6, 12345), 1)
 CENTRE = (float(CORNER[0][0]), float(CORNER[1][0]))
 RCID, CCDID, QID = 5, 2, 2
 FIRST_MJD = 60_960.0
+FLAGGED, FLAGGED_MAG = 2, 9.0
+"""The third epoch of every light curve is flagged, and far off: whoever uses it is found out."""
 MAGERR = 0.02
 AMPLITUDE = {
     1: 0.45,
@@ -145,9 +147,11 @@ class Truth:
         order = epochs[np.argsort(unit["hmjd"][epochs], kind="stable")]
         schema = row_schema(load_table("lightcurves"))
         count = len(shown)
+        flags = np.where(np.arange(len(order)) == FLAGGED, 32768, 0)
+        mag = np.where(flags == 0, unit["mag"][:, order], FLAGGED_MAG)
         cells = [
-            {"hmjd": unit["hmjd"][order], "mag": unit["mag"][k, order], "magerr": np.full(len(order), MAGERR),
-             "clrcoeff": np.zeros(len(order)), "catflags": np.zeros(len(order), int)}
+            {"hmjd": unit["hmjd"][order], "mag": mag[k], "magerr": np.full(len(order), MAGERR),
+             "clrcoeff": np.zeros(len(order)), "catflags": flags}
             for k in shown
         ]  # fmt: skip
         curves = {

@@ -104,7 +104,7 @@ def measured(alert: RealAlert, config: MeasureConfig | None = None) -> dict[str,
         stamp, np.zeros_like(stamp), np.full_like(stamp, noise), Tiles.of((SIDE, SIDE), 128), (model,),
         np.array([noise]), np.array([square / noise**2]),
     )  # fmt: skip
-    peak = Detections(*(np.array([v]) for v in (x, y, float(alert.record.get("scorr") or 5.0), 1.0)))
+    peak = Detections(*(np.array([v]) for v in (x, y, float(alert.record.get("scorr") or 5.0), 1.0, 0.0)))
     found = measure(
         subtraction, np.zeros(stamp.shape, np.uint16), peak, float(alert.record.get("magzpsci") or 26.3),
         float(alert.record["diffmaglim"] or np.nan), config or MeasureConfig(),

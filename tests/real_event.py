@@ -65,7 +65,7 @@ def epoch_of(frame: real.Seen, reference) -> Epoch:
     x, y = (float(v[0]) for v in frame.wcs.sky_to_pixel(*_place()))
     score = float(made.subtraction.score[round(y) - 1, round(x) - 1])
     sign = -1.0 if score < 0 else 1.0
-    here = Detections(*(np.array([v]) for v in (x - 1, y - 1, max(abs(score), 1.0), sign)))
+    here = Detections(*(np.array([v]) for v in (x - 1, y - 1, max(abs(score), 1.0), sign, 0.0)))
     table = measure(made.subtraction, made.mask, here, made.zero_point, metrics.diffmaglim, real.MEASURE)
     away = np.hypot(found.x + 1 - x, found.y + 1 - y)[found.sign == sign]
     scale = sign * 10 ** (0.4 * (real.ZERO_POINT - made.zero_point))

@@ -164,7 +164,8 @@ def show(place, expid, done, alerts, seconds):
     print(
         f"{n} channels of 3072 x 3080 px; per channel: {done.sources / n:.0f} sources, "
         f"{len(strong) / n:.0f} candidates of 5 sigma ({len(rows) / n:.0f} rows), "
-        f"{strong.drb.notna().sum() / n:.0f} scored, {alerts.alerts / n:.0f} packets"
+        f"{strong.rb.notna().sum() / n:.0f} scored by measures, "
+        f"{strong.drb.notna().sum() / n:.0f} by stamps, {alerts.alerts / n:.0f} packets"
     )
     for label, spent in seconds.items():
         print(f"| {label} | {spent / n:.3f} |")

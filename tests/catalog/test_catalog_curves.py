@@ -134,6 +134,25 @@ def test_a_votable_of_objects_has_a_row_for_each_with_nulls_masked(lake, include
     assert array["is_candidate"].tolist() == rows["is_candidate"].to_pylist()
 
 
+def test_a_votable_holds_lists_of_texts_and_lists_of_nothing(include):
+    rows = pa.table({
+        "runid": ["a", "b"],
+        "names": pa.array([["x", "y"], None], pa.list_(pa.string())),
+        "numbers": pa.array([[], []], pa.list_(pa.int8())),
+    })  # fmt: skip
+    for part in (rows, rows.slice(0, 0)):
+        made = encode_rows(part, "votable", table="science_images", include=include)
+        array = parse_single_table(io.BytesIO(made), verify="exception").array
+        assert array["names"].tolist() == ["x y", ""][: part.num_rows]
+        assert [len(one) for one in array["numbers"]] == [0, 0][: part.num_rows]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a", "a.png.gz"])
+def test_a_picture_of_no_known_kind_is_refused(lake, tmp_path, name):
+    with pytest.raises(UnusableInputError, match=r"end its name in \.png"):
+        plot_light_curves([a_curve(lake)], tmp_path / name)
+
+
 @pytest.mark.parametrize("kind", ["csv", "votable", "parquet"])
 def test_no_rows_make_a_file_without_rows(lake, kind):
     rows = lake.open().cone("lightcurves", 200.0, 1.0, 5.0)

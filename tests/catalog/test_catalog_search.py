@@ -200,6 +200,7 @@ def test_a_live_catalogue_stays_at_the_version_it_was_opened_at(tmp_path, lake):
         (lambda c: c.cones("objects", [(1.0, 2.0)], 1e5), "too wide"),
         (lambda c: c.ids("objects", ["1; drop table"]), "are no identifiers"),
         (lambda c: c.ids("objects", [1.5]), "are no identifiers"),
+        (lambda c: c.ids("objects", [1], by="ra"), "column ra holds no integers"),
         (lambda c: c.light_curve(12), "has no light curve"),
     ],
 )
@@ -208,7 +209,7 @@ def test_what_cannot_be_answered_is_refused_with_the_reason(lake, ask, fact):
         ask(lake.open())
 
 
-@pytest.mark.parametrize("name", ["dr9", "0", "../dr1", "dr1; drop", ""])
+@pytest.mark.parametrize("name", ["dr9", "0", "\u00b2", "../dr1", "dr1; drop", ""])
 def test_a_release_that_is_not_there_is_refused(lake, name):
     with pytest.raises(UnusableInputError, match=r"no such release|is no name of a release"):
         lake.open(name)

@@ -94,6 +94,8 @@ def test_a_picture_is_folded_at_the_period_known_found_or_given(zsds, lake, tmp_
         (("cone", "1", "2", "5", "--release", "dr7"), "no such release"),
         (("cone", "1", "2", "5", "--output", "a.xlsx"), "is no format"),
         (("cone", "1", "2", "5", "--plot", "a.png"), "no light curve lies there"),
+        (("cone", "1", "2", "5", "--output", "no/such/folder/a.csv"), "cannot be written"),
+        (("id", "77", "--plot", "no/such/folder/a.png"), "cannot be written"),
         (("id", "77"), "is not there"),
     ],
 )

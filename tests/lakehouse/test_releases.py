@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -12,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from release_builder import Survey, filled, science_image
 
-from zsds_tasks.errors import NothingToDoError, UnusableInputError
-from zsds_tasks.lakehouse import paths, release_making
+from zsds_tasks.errors import NothingToDoError, TransientError, UnusableInputError
+from zsds_tasks.lakehouse import paths, release_making, releases
 from zsds_tasks.lakehouse.connection import open_storage
 from zsds_tasks.lakehouse.difference_states import state_in_release
 from zsds_tasks.lakehouse.differences import compare_tables
@@ -170,8 +171,8 @@ def test_pixels_that_two_releases_share_are_not_read(survey):
     storage = survey.lakehouse.storage
     files = [state_in_release(storage, one, "lightcurves").files for one in list_releases(storage)]
     shared = {file.identity for file in files[0]} & {file.identity for file in files[1]}
-    if shared:
-        assert found.rows_compared < found.rows_before + found.rows_after
+    assert shared
+    assert found.rows_compared < found.rows_before + found.rows_after
     assert "" not in {file.identity for side in files for file in side}
 
 
@@ -351,3 +352,62 @@ def star(number, fields):
     (nested,) = (one for one in load_table("objects").columns if one.columns)
     known = {inner.name: [curve[inner.name] for curve in curves] for inner in nested.columns}
     return filled("objects", {"objectid": number, "ra": 10.0, "dec": 20.0, nested.name: known})
+
+
+def test_a_release_finished_while_pins_are_looked_up_is_among_them(survey, monkeypatch):
+    """Whoever expires publications must not look between two lists of which neither has it."""
+    real, asked, made = releases.numbers, [], []
+
+    def numbers(storage, *, unfinished=False):
+        found = real(storage, unfinished=unfinished)
+        asked.append(unfinished)
+        if len(asked) == 1:  # what makes the release asks as well
+            made.append(release(survey))
+        return found
+
+    monkeypatch.setattr(releases, "numbers", numbers)
+    pinned = releases.pinned_publications(survey.lakehouse.storage, "lightcurves")
+    publication = made[0].tables["lightcurves"].publication
+    assert publication in pinned
+
+
+def test_a_passing_fault_makes_no_release_without_provenance(survey, monkeypatch):
+    table = type(survey.lakehouse.table("science_images"))
+    real = table.read
+
+    def read(self, *words, **more):
+        if self.name == "science_images":
+            raise TransientError("the storage is in the way", subject=self.name, remedy="the work is retried")
+        return real(self, *words, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "read", read)
+        with pytest.raises(TransientError):
+            release(survey)
+    assert latest_release(survey.lakehouse.storage) is None
+    assert release(survey).first_night == "20260101"
+
+
+def test_what_goes_wrong_after_a_release_is_there_takes_nothing_back(survey, monkeypatch):
+    storage = type(survey.lakehouse.storage)
+    real = storage.put_bytes_atomically
+
+    def put(self, data, path, **more):
+        real(self, data, path, **more)
+        if path.endswith("release.json"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "put_bytes_atomically", put)
+        with pytest.raises(KeyboardInterrupt):
+            release(survey)
+    assert latest_release(survey.lakehouse.storage).number == 1
+    assert set(latest_release(survey.lakehouse.storage).checksums) >= DOCUMENTS - {"units.parquet"}
+
+
+def test_the_configuration_is_noted_wherever_it_lies(survey, tmp_path):
+    include = tmp_path / "airflow" / "include"
+    shutil.copytree(survey.settings.include, include)
+    noted = release_making._configuration(include)
+    assert noted == release_making._configuration(survey.settings.include)
+    assert "config/releases.yaml" in noted

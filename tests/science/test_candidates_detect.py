@@ -216,7 +216,23 @@ def test_on_a_sheet_of_light_a_peak_is_what_rises_over_it(sign):
     assert len(detect(score, without).brighter_than(5.0)) > 50
 
 
-def test_beside_a_sheet_and_beside_a_bright_star_nothing_is_taken_off():
-    score = bumps([(50, 45), (62, 45)], [500.0, 7.0])
-    assert detect(score, CONFIG).score.max() == pytest.approx(500, rel=0.01)
-    assert min(detect(score, CONFIG).brighter_than(5.0).score) == pytest.approx(7.0, rel=0.02)
+@pytest.mark.parametrize("away", [5, 8, 11, 16])
+def test_beside_a_sheet_nothing_is_taken_off(away):
+    y, x = np.mgrid[:200, :200]
+    sheet = np.where(np.hypot(x - 100, y - 100) < 60, 4.0, 0.0)
+    score = (sheet + bumps([(160 + away, 100)], [9.0], sheet.shape)).astype(np.float32)
+    found = detect(score, CONFIG)
+    star = found.take(np.hypot(found.x - 160 - away, found.y - 100) < 1)
+    assert star.score == pytest.approx([9.0], rel=0.01)
+    assert star.level == pytest.approx([0.0])
+
+
+@pytest.mark.parametrize("away", [8, 10, 12, 14])
+def test_in_the_wings_of_a_bright_star_nothing_is_taken_off(away):
+    y, x = np.mgrid[:200, :200]
+    wings = 3000 * (1 + ((x - 80) ** 2 + (y - 100) ** 2) / 4.65) ** -3  # Moffat, FWHM 2.2 px
+    score = (wings + bumps([(80 + away, 100)], [7.0], wings.shape)).astype(np.float32)
+    found = detect(score, CONFIG)
+    star = found.take(np.hypot(found.x - 80 - away, found.y - 100) < 1)
+    assert star.score == pytest.approx([score[100, 80 + away]], rel=0.01)
+    assert found.level.max() == 0

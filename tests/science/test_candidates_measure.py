@@ -127,7 +127,8 @@ def plain(light, noise=5.0):
 
 
 def at(x, y, score=50.0, sign=1.0):
-    return Detections(*(np.array(v, float, ndmin=1) for v in (x, y, score, sign)))
+    columns = [np.array(v, float, ndmin=1) for v in (x, y, score, sign)]
+    return Detections(*columns, np.zeros(len(columns[0])))
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
@@ -208,3 +209,21 @@ def test_magnitudes_of_negative_fluxes_are_unknown():
     assert error[0] == pytest.approx(0.10857, rel=1e-3)
     assert np.isnan(mag[1:]).all()
     assert np.isnan(error[1:]).all()
+
+
+def test_a_sheet_of_light_changes_no_error():
+    """The score of a star on a sheet is what rises over it; its noise is not."""
+    shape = (160, 160)
+    psf = TruePsf(2.3, shape, slope=0.0, ellipticity=0.0)
+    y, x = np.mgrid[:160, :160]
+    light = draw(psf, [80.2], [80.4], np.array([40.0])) + np.where(np.hypot(x - 80, y - 80) < 50, 2.0, 0.0)
+    found, _, mask = plain(light, noise=1.0)
+    on, off = (
+        detect(found.score, DetectConfig(sheet_sigma=sigma)).brighter_than(5.0) for sigma in (1.5, 1e9)
+    )
+    assert on.level.max() > 1.0
+    near = [one.take(np.hypot(one.x - 80.2, one.y - 80.4) < 1) for one in (on, off)]
+    assert near[0].score + near[0].level == pytest.approx(near[1].score)
+    assert near[1].level == 0
+    errors = [measure(found, mask, one, 25.0, 20.0, CONFIG)["sigflux"] for one in near]
+    assert errors[0] == pytest.approx(errors[1], rel=0.01)

@@ -248,6 +248,7 @@ def plain_cases():
 
 def test_the_models_in_use_know_a_star_from_a_hot_pixel(include):
     models = load_models(include)
+    assert models.features is not None
     found = score_candidates(*plain_cases(), models)
     for name, model in (("rb", models.features), ("drb", models.images)):
         if model:
@@ -258,6 +259,7 @@ def test_the_models_in_use_know_a_star_from_a_hot_pixel(include):
 
 def test_the_models_in_use_are_these_bytes_and_small(include):
     config = load_realbogus_config(include)
+    assert config.features is not None
     for one in (config.features, config.images):
         if one:
             data = (include / config.folder / one.version / MODEL).read_bytes()
@@ -274,6 +276,17 @@ def test_the_models_in_use_are_there_and_score(include):
         if model:
             assert 0 < model.card.threshold < 1
             assert model.card.metrics["test"]["n_real"] > 0
+
+
+def test_every_model_that_is_there_runs_in_use_or_not(include):
+    folder = include / load_realbogus_config(include).folder
+    cards = [json.loads((one / "card.json").read_text()) for one in sorted(folder.iterdir()) if one.is_dir()]
+    assert {card["kind"] for card in cards} == {"features", "images"}
+    for card in cards:
+        models = load_models(include, RealBogusConfig(**{card["kind"]: ModelConfig(version=card["version"])}))
+        found = score_candidates(*plain_cases(), models)
+        star, pixel = found["rb" if card["kind"] == "features" else "drb"].to_pylist()
+        assert star > pixel
 
 
 def test_running_models_reports_to_nobody(tmp_path):

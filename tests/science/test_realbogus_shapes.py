@@ -92,6 +92,16 @@ def test_nothing_is_unknown():
     assert np.isfinite(shape_measures(np.zeros((2, 3, SIZE, SIZE)))).all()
 
 
+def test_a_channel_without_a_pixel_says_nothing_and_takes_nothing_from_the_others():
+    stamps = with_noise(1e3 * gaussian(1.0))
+    whole = shape_measures(stamps)[0]
+    stamps[0, 1] = np.nan
+    found = shape_measures(stamps)[0]
+    is_template = np.array([name.startswith("template_") for name in SHAPES])
+    assert np.isnan(found[is_template]).all()
+    assert np.array_equal(found[~is_template], whole[~is_template])
+
+
 def test_medians_are_numpys():
     values = np.random.default_rng(2).normal(size=(40, 3, 21)).astype(np.float32)
     values[np.random.default_rng(3).random(values.shape) < 0.3] = np.nan

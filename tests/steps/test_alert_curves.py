@@ -5,10 +5,14 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from zsds_tasks.lakehouse import open_lakehouse
-from zsds_tasks.products.tables import load_table
+from zsds_tasks.lakehouse.checks import add_lookups, to_pandas
+from zsds_tasks.lakehouse.relations import holds
+from zsds_tasks.lakehouse.suites import handwritten_suite
+from zsds_tasks.products.tables import conform, load_table
 from zsds_tasks.settings import Settings
 from zsds_tasks.steps.alerts.curves import gather_alert_curves
 
@@ -103,3 +107,47 @@ def test_alerts_that_came_after_their_night_was_done_are_gathered_without_naming
     assert (late.objects, late.is_new) == (2, True)
     assert curves_of(lakehouse) == curves_of(make(*NIGHTS)[0])
     assert gather_alert_curves(lakehouse).objects == 0
+
+
+def test_alerts_taken_back_leave_their_light_curves(make, rows):
+    lakehouse, _ = make(*NIGHTS)
+    lakehouse.table("alerts").replace([], {"objectid": NAMES[2]})
+    first = curves_of(lakehouse)[NAMES[0]]["lightcurve"]["candid"][0]
+    lakehouse.table("alerts").replace([], {"candid": first})
+    other = next(row for row in rows if row["candid"] == first) | {"candid": first + 500}
+    lakehouse.table("alerts").merge([other])  # as many as before, but another
+    assert gather_alert_curves(lakehouse).is_new
+    found = curves_of(lakehouse)
+    assert set(found) == set(NAMES[:2])
+    assert found[NAMES[0]]["lightcurve"]["candid"][0] == first + 500
+
+
+BROKEN = {
+    "Every light curve is of exactly one object that has alerted": {"objectid": "ZTF25zzzzzzz"},
+    "The place is that of the object": {"dec": 1.0001},
+    "All lists of a light curve are nepochs long": {"nepochs": 7},
+    "First and last are those of the alerts": {"lastjd": 2460999.5},
+    "A light curve has all alerts of the night": None,
+}
+
+
+def test_every_seeded_defect_is_named_and_good_rows_pass(make):
+    lakehouse, _ = make(*NIGHTS)
+    suite = handwritten_suite("difference_lightcurves", lakehouse.include)
+    tables = {name: lakehouse.table(name).read() for name in ("alerts", "alert_objects")}
+    curves = lakehouse.table("difference_lightcurves")
+
+    def failed(row, alerts):
+        rows = conform([row], curves.declaration)
+        frame = add_lookups(
+            to_pandas(rows), suite.meta.lookups, tables | {"alerts": alerts}, subject="curves"
+        )
+        relations = {e.description: e.kwargs["relation"] for e in suite.expectations}
+        return {words for words, relation in relations.items() if not holds(relation, frame, {}).all()}
+
+    row = curves.read().to_pylist()[0]
+    assert failed(row, tables["alerts"]) == set()
+    for words, change in BROKEN.items():
+        alerts = tables["alerts"] if change else pa.concat_tables([tables["alerts"]] * 2)
+        assert words in failed(row | (change or {}), alerts)
+    assert set(BROKEN) == {e.description for e in suite.expectations}

@@ -140,14 +140,14 @@ def test_what_is_up_to_date_is_left_alone(make):
 def test_killed_before_a_commit_and_run_again_it_is_as_if_undisturbed(deliver, monkeypatch, table):
     undisturbed, disturbed = deliver(NIGHTS[:1]), deliver(NIGHTS[:1])
     update_lightcurves(*undisturbed)
-    real = run._replace
+    real = run.replace_units
 
     def killed(lake, name, batch):
         if name == table:
             raise KeyboardInterrupt
         real(lake, name, batch)
 
-    monkeypatch.setattr(run, "_replace", killed)
+    monkeypatch.setattr(run, "replace_units", killed)
     with pytest.raises(KeyboardInterrupt):
         update_lightcurves(*disturbed)
     monkeypatch.undo()
@@ -187,6 +187,7 @@ def test_a_field_that_the_grid_lacks_is_told_and_stops_no_other(deliver, images)
     (told,) = summary.failed
     assert "grid mini has no field 77" in told
     assert "fields-mini.yaml" in told
+    assert f"(77, {rows[0]['fid']}, {RCIDS[0]})" in told
 
 
 def filled(name: str, **known):

@@ -233,7 +233,9 @@ def test_every_light_curve_has_its_statistics(sky):
     assert set(rows) == {curve["objectid"] for curve in curves}
     for curve in curves[::25]:
         row, mag = rows[curve["objectid"]], np.array(curve["lightcurve"]["mag"])
-        assert row["nobs"] == row["ngoodobs"] == curve["nepochs"]
+        mag = mag[np.array(curve["lightcurve"]["catflags"]) == 0]
+        assert row["nobs"] == curve["nepochs"]
+        assert row["ngoodobs"] == len(mag) < row["nobs"]
         assert row["meanmag"] == pytest.approx(mag.mean(), abs=2e-6)
         assert row["magrms"] == pytest.approx(mag.std(ddof=1), rel=1e-4)
         assert row["percentiles"] == pytest.approx(
@@ -305,8 +307,48 @@ def test_a_pixel_that_fails_is_told_stops_no_other_and_stays_due(first_night, re
     assert summary.pixels == 3
     (told,) = summary.failed
     assert "a defect" in told
+    assert str(seen[1]) in told
     assert update_objects(lakehouse, settings).pixels == 1
     assert content(lakehouse) == rebuilt(NIGHTS[:2])[1]
+
+
+def test_a_unit_that_fails_is_told_and_stays_due(first_night, rebuilt, monkeypatch):
+    lakehouse, settings = first_night
+    Truth(FEW).deliver(lakehouse, NIGHTS[:2])
+    real, seen = run.measure_curves, []
+
+    def fails_once(lake, work, config):
+        seen.append(work.key)
+        if len(seen) == 2:
+            raise ValueError("a defect")
+        return real(lake, work, config)
+
+    monkeypatch.setattr(run, "measure_curves", fails_once)
+    (told,) = update_objects(lakehouse, settings).failed
+    assert "a defect" in told
+    assert str(seen[1]) in told
+    assert update_objects(lakehouse, settings).units == 1
+    assert content(lakehouse) == rebuilt(NIGHTS[:2])[1]
+
+
+def test_a_light_curve_not_measured_yet_takes_nothing_from_others(first_night):
+    """Rows that a run of light curves adds while objects are made have no statistics yet."""
+    lakehouse, settings = first_night
+    before = {row["objectid"]: row for row in lakehouse.table("objects").read().to_pylist()}
+    late, lost = lakehouse.table("lightcurves").read(["objectid", "nepochs"]).to_pylist()[3].values()
+    lakehouse.table("lightcurve_statistics").delete({"objectid": late})
+    for name in lakehouse.table("object_pixels").read(["pixel"])["pixel"].to_pylist():
+        lakehouse.table("object_pixels").delete({"pixel": name})  # all are due again
+    assert update_objects(lakehouse, settings).pixels == 4
+    after = lakehouse.table("objects").read().to_pylist()
+    told = {row["objectid"]: row["nobs"] for row in after}
+    for name, known in before.items():
+        if late in known["members"]["objectid"]:
+            assert told.get(name, 0) == known["nobs"] - lost
+    others = [row for row in after if late not in before[row["objectid"]]["members"]["objectid"]]
+    assert len(others) >= len(before) - 1
+    for row in others:
+        assert row == before[row["objectid"]]
 
 
 def test_what_is_known_of_a_place_comes_from_catalogues_and_alerts(first_night):

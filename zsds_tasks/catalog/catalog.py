@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 LIGHT_CURVES, OBJECTS = "lightcurves", "objects"
 SAME_STAR_ARCSEC = 1.5
 """Light curves so close together are taken for one star's, where no table of objects says it."""
+MEMBERS_WITHIN_ARCSEC = 60.0
+"""Its object is looked for so far around a light curve: no star moves as much between two references."""
 
 
 def open_catalog(release: int | str | None = None, settings: Settings | None = None) -> Catalog:
@@ -45,7 +47,8 @@ def open_catalog(release: int | str | None = None, settings: Settings | None = N
     Returns
     -------
     Catalog
-        Nothing is read until asked for. A withdrawn release warns.
+        Nothing is read until asked for; ``live`` stays, table by table, at the version a table had when it
+        was first asked for. A withdrawn release warns.
 
     Raises
     ------
@@ -199,7 +202,8 @@ class Catalog:
         if not rows and LIGHT_CURVES in self.tables:
             place = self.ids(LIGHT_CURVES, [objectid], ["objra", "objdec"]).to_pylist()
             near = [
-                self.cone(OBJECTS, one["objra"], one["objdec"], SAME_STAR_ARCSEC).to_pylist() for one in place
+                self.cone(OBJECTS, one["objra"], one["objdec"], MEMBERS_WITHIN_ARCSEC).to_pylist()
+                for one in place
             ]
             rows = [row for found in near for row in found if objectid in row["members"]["objectid"]]
         return rows[0] if rows else None

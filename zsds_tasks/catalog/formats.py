@@ -18,6 +18,8 @@ from zsds_tasks.products.tables import load_table
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 FORMATS = ("csv", "parquet", "votable")
 SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".xml": "votable", ".vot": "votable", ".votable": "votable"}
 """Formats by the endings of file names."""
@@ -135,6 +137,17 @@ def _votable(rows: pa.Table, name: str, about: str) -> bytes:
     return stream.getvalue()
 
 
+def _cells(column: pa.ChunkedArray, inner: pa.DataType) -> NDArray[Any]:
+    element = _WITHOUT_SIGNED_BYTES.get(inner, inner).to_pandas_dtype()
+    if not len(column):  # the writer looks at the first cell
+        return np.empty(0, element)
+    if not len(pc.list_flatten(column)):  # and at numbers, of which there are none
+        return np.full(len(column), "")
+    cells = np.empty(len(column), object)
+    cells[:] = [np.array([] if one is None else one, element) for one in column.to_pylist()]
+    return cells
+
+
 def _astropy_column(column: pa.ChunkedArray, field: pa.Field) -> Any:
     """Return a column as astropy's VOTable writer takes it."""
     from astropy.table import MaskedColumn  # noqa: PLC0415 - half a second
@@ -142,10 +155,9 @@ def _astropy_column(column: pa.ChunkedArray, field: pa.Field) -> Any:
     mask = column.is_null().to_numpy()
     kind = field.type
     if pa.types.is_list(kind):
-        element = _WITHOUT_SIGNED_BYTES.get(kind.value_type, kind.value_type).to_pandas_dtype()
-        cells = np.empty(len(column), object)
-        cells[:] = [np.array([] if one is None else one, element) for one in column.to_pylist()]
-        return MaskedColumn(cells)
+        if pa.types.is_string(kind.value_type):  # VOTable has no lists of texts
+            return MaskedColumn(np.array([" ".join(one or ()) for one in column.to_pylist()], str), mask=mask)
+        return MaskedColumn(_cells(column, kind.value_type))
     if pa.types.is_timestamp(kind):
         words = pc.strftime(column, format="%Y-%m-%dT%H:%M:%S").to_pylist()
         return MaskedColumn(np.array([word or "" for word in words], str), mask=mask)

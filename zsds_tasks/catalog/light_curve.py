@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from zsds_tasks.errors import UnusableInputError
+from zsds_tasks.products.nested import lists_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -132,7 +133,7 @@ def light_curves_of(rows: pa.Table, filters: Mapping[int, str]) -> list[LightCur
     list of LightCurve
     """
     facts = rows.select(COLUMNS[:-1]).to_pylist()
-    lists = {name: _lists(rows, name) for name in EPOCHS}
+    lists = {name: lists_of(rows, NESTED, name) for name in EPOCHS}
     curves = []
     for number, fact in enumerate(facts):
         epochs: dict[str, Any] = {name: _values(lists[name], number) for name in EPOCHS}
@@ -161,22 +162,7 @@ def flat_curves(rows: pa.Table) -> LightCurves:
     """
     from zsds_tasks.science.variability.curves import LightCurves  # noqa: PLC0415 - numba is slow to import
 
-    lists = {name: _lists(rows, name) for name in EPOCHS}
-    lengths = lists["hmjd"].value_lengths().to_numpy(zero_copy_only=False)
-    # Arrow's arrays are read-only where it need not copy, and compiled functions take that for another type.
-    flat = {name: np.array(one.flatten().to_numpy(zero_copy_only=False)) for name, one in lists.items()}
-    return LightCurves(
-        mjd=flat["hmjd"],
-        mag=flat["mag"],
-        magerr=flat["magerr"],
-        flags=flat["catflags"],
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-    )
-
-
-def _lists(rows: pa.Table, name: str) -> pa.ListArray:
-    chunks = [chunk.field(name) for chunk in rows.column(NESTED).chunks]
-    return pa.concat_arrays(chunks) if chunks else pa.array([], pa.list_(pa.float64()))
+    return LightCurves.of_rows(rows)
 
 
 def period_of(curves: Sequence[LightCurve]) -> float | None:

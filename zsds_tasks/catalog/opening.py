@@ -79,7 +79,7 @@ def find(release: int | str | None, settings: Settings) -> Found:
 
 def _number(release: int | str) -> int:
     word = str(release).strip().lower()
-    if word.isdigit() and int(word) > 0:
+    if word.isdecimal() and int(word) > 0:
         return int(word)
     try:
         return number_of(word)

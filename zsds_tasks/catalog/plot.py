@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from zsds_tasks.errors import UnusableInputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -61,12 +61,18 @@ def plot_light_curves(
     UnusableInputError
         If there is nothing to draw, or the period is none.
     """
-    from matplotlib.figure import Figure  # noqa: PLC0415 - slow import
+    from matplotlib.backend_bases import FigureCanvasBase  # noqa: PLC0415 - slow import
+    from matplotlib.figure import Figure  # noqa: PLC0415 - as above
 
     if not sum(len(curve) for curve in curves):
         raise UnusableInputError("there is no epoch to draw", subject=title or "light curve")
     if period is not None:
         check_period(period, title or curves[0].objectid)
+    kind = Path(path or "a.png").suffix.lstrip(".").lower()
+    if kind not in FigureCanvasBase.get_supported_filetypes():
+        raise UnusableInputError(
+            "is no format for a picture", subject=str(path), remedy="end its name in .png, .pdf or .svg"
+        )
     figure = Figure(
         figsize=(12.0, 4.6) if period else (9.0, 4.6), dpi=120, facecolor="white", layout="constrained"
     )

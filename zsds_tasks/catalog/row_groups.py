@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zsds_tasks.errors import TransientError
@@ -117,7 +118,7 @@ class RowGroups:
             for group in np.flatnonzero(healpix.overlaps_ranges(bounds[:, 0], bounds[:, 1], ranges)):
                 # First the one column: most row groups of a wide question hold nothing.
                 head = file.read_row_group(int(group), columns=[column], use_threads=False)
-                inside = np.flatnonzero(healpix.in_ranges(head.column(0).to_numpy(), ranges))
+                inside = np.flatnonzero(healpix.in_ranges(integers_of(head.column(0)), ranges))
                 if inside.size:
                     rows = head
                     if others:
@@ -139,6 +140,11 @@ class RowGroups:
                 while len(self._footers) > MOST_FOOTERS:
                     self._footers.popitem(last=False)
             yield file, known
+
+
+def integers_of(column: pa.ChunkedArray) -> healpix.Integers:
+    """Return integers; nulls, which would make floats of all, become the least one there is."""
+    return np.asarray(pc.fill_null(column.cast(pa.int64()), np.iinfo(np.int64).min).to_numpy(), np.int64)
 
 
 def _completed(rows: pa.Table, wanted: pa.Schema) -> pa.Table:

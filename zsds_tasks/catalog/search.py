@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
+from zsds_tasks.catalog.row_groups import integers_of
 from zsds_tasks.errors import UnusableInputError
 from zsds_tasks.lakehouse.near import cells_around
 from zsds_tasks.products.tables import INDEX_COLUMN
@@ -174,15 +175,22 @@ def ids(
     Raises
     ------
     UnusableInputError
-        If a column is unknown, or an identifier is no integer.
+        If a column is unknown or holds no integers, or an identifier is no integer.
     """
+    names = source.known([*(columns or source.names), column])
+    if not pa.types.is_integer(source.schema.field(column).type):
+        raise UnusableInputError(
+            f"column {column} holds no integers",
+            subject=source.name,
+            remedy="select with .arrow(table, where=...)",
+        )
     names = source.known(columns)
     wanted_ids = _integers(source.name, identifiers)
     wanted = _schema_of(source, [*names, column])
     asked = np.unique(wanted_ids)
 
     def keep(rows: pa.Table) -> pa.Table:
-        return rows.filter(pa.array(np.isin(rows.column(column).to_numpy(), asked)))
+        return rows.filter(pa.array(np.isin(integers_of(rows.column(column)), asked)))
 
     files, by, ranges = source.files_of(column, asked)
     found = source.groups.each(files, by, ranges, wanted, keep)

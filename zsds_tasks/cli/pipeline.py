@@ -209,9 +209,14 @@ def check(
     field: Annotated[list[int] | None, typer.Option(help="Only this field's; may be repeated.")] = None,
 ) -> None:
     """Run expectations on the rows of a night, or on the catalogues; a failed critical one exits with 4."""
+    from zsds_tasks.errors import UnusableInputError
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.steps import catalog_checks, checks
 
+    if night != catalog_checks.CATALOGS and (table or field):
+        raise UnusableInputError(
+            "--table and --field are for the catalogues", subject=night, remedy="leave them out"
+        )
     if night != catalog_checks.CATALOGS:
         summary = checks.check_night(open_lakehouse(), _checked(night))
     else:

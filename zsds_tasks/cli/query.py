@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zsds_tasks.cli.console import say, show_facts, show_rows
+from zsds_tasks.cli.console import errors, say, show_facts, show_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,6 +64,8 @@ def cone(
     from zsds_tasks.catalog.positions import parse_position
     from zsds_tasks.catalog.search import cone as search_cone
 
+    check_file(output)
+    check_file(plot)
     place = parse_position(ra, dec)
     catalog = open_catalog(release or None)
     name = table or default_table(catalog)
@@ -92,12 +95,16 @@ def by_id(
     from zsds_tasks.catalog import open_catalog
     from zsds_tasks.errors import UnusableInputError
 
+    check_file(output)
+    check_file(plot)
     catalog = open_catalog(release or None)
     name = table or default_table(catalog)
     rows = catalog.ids(name, [objectid], chosen(columns))
-    if rows.num_rows == 0 and not table and name != "lightcurves":
-        name = "lightcurves"
-        rows = catalog.ids(name, [objectid], chosen(columns))
+    if rows.num_rows == 0 and not table and name != "lightcurves" and "lightcurves" in catalog.tables:
+        wanted = set(chosen(columns) or ())
+        if wanted <= set(catalog.source("lightcurves").names):
+            name = "lightcurves"
+            rows = catalog.ids(name, [objectid], chosen(columns))
     if rows.num_rows == 0:
         raise UnusableInputError(
             "is not there", subject=f"{objectid} in {name} of {catalog.release}",
@@ -106,6 +113,16 @@ def by_id(
     deliver(rows, name, f"{name} {objectid} of {catalog.release}", format_, output, limit)
     if plot is not None:
         draw(catalog, objectid, plot, fold=fold, period=period)
+
+
+def check_file(path: Path | None) -> None:
+    """Refuse a file that cannot be written, before anything is looked up."""
+    from zsds_tasks.errors import UnusableInputError
+
+    if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
+        raise UnusableInputError(
+            "cannot be written", subject=str(path), remedy="name a file in a folder that exists and is yours"
+        )
 
 
 def default_table(catalog: Catalog) -> str:
@@ -180,4 +197,6 @@ def draw(catalog: Catalog, objectid: int | None, path: Path, *, fold: bool, peri
                 "has no period, and too few epochs to find one", subject=str(objectid), remedy="give --period"
             )
     plot_light_curves(curves, path, period=period)
-    say(f"{sum(len(curve) for curve in curves)} epochs of {len(curves)} light curves in {path}")
+    # Not among the rows, which may be on their way into a file.
+    words = f"{sum(len(curve) for curve in curves)} epochs of {len(curves)} light curves in {path}"
+    errors.print(words, markup=False, soft_wrap=True)

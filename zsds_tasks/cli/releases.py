@@ -121,7 +121,7 @@ def diff(
 def _number(word: str) -> int:
     from zsds_tasks.lakehouse.releases import number_of
 
-    return number_of(f"dr{word}" if word.isdigit() else word)
+    return number_of(f"dr{word}" if word.isdecimal() else word)
 
 
 def _show_difference(found: TableDifference) -> None:

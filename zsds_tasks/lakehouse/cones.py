@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from zsds_tasks.lakehouse.snapshot import Snapshot
 
+ANYTHING = (int(np.iinfo(np.int64).min), int(np.iinfo(np.int64).max))
+"""Of a row group that tells no bounds."""
+
 
 def read_cone(
     snapshot: Snapshot,
@@ -126,5 +129,5 @@ def row_group_bounds(file: pq.ParquetFile, column: str) -> healpix.Integers:
 def _bounds(chunk: pq.ColumnChunkMetaData) -> tuple[int, int]:
     statistics = chunk.statistics
     if statistics is None or not statistics.has_min_max:
-        return 0, healpix.SKY_RANGE
+        return ANYTHING
     return int(statistics.min), int(statistics.max)

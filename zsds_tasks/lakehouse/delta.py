@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from zsds_tasks.lakehouse.storage import Storage
     from zsds_tasks.sky.healpix import Pixel
 
+KEPT_DAYS = 30
+"""How far back a table can be read at earlier versions, where upkeep vacuums it; releases for ever."""
 _PARTITION_FIELDS = [
     pa.field(name, type_, nullable=False)
     for name, type_ in zip(PARTITION_COLUMNS, (pa.int32(), pa.int64(), pa.int64()), strict=True)
@@ -95,7 +97,7 @@ def open_delta(location: Location, *, version: int | datetime | None = None) -> 
         if version is not None:
             try:
                 table.load_as_version(_version_at(table, version))
-            except (DeltaError, ValueError) as error:
+            except (DeltaError, ValueError, OverflowError) as error:
                 raise ConfigurationError(
                     f"there is no version {version}", subject=uri, remedy="see `zsds table history`"
                 ) from error
@@ -120,6 +122,10 @@ def create_delta(location: Location) -> None:
         # Statistics of every column: the default stops at the 32nd.
         "delta.dataSkippingNumIndexedCols": "-1",
         "delta.checkpointInterval": "20",
+        # Checkpoints forget files removed longer ago, and vacuum then takes them for a crashed writer's.
+        "delta.deletedFileRetentionDuration": f"interval {KEPT_DAYS} days",
+        # The log tells the moment of each version that can be read.
+        "delta.logRetentionDuration": f"interval {2 * KEPT_DAYS} days",
         **table_properties(declaration),
     }
     path = location.storage.local_path_or_none(location.folder)

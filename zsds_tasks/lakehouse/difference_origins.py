@@ -148,15 +148,28 @@ def images_at(
     """Return the images of light curves at a moment, by default now; columns as `images_of`.
 
     Where zero points were refined (by another moment, later or now), those images; otherwise every image that
-    may be used.
+    may be used. None if that is gone.
+
+    Raises
+    ------
+    TransientError
+        If the storage is in the way of what is there now.
     """
     try:
         refined = lakehouse.table(OFFSETS).read([IMAGE], version=refined_at)[IMAGE]
-    except (ConfigurationError, TransientError):
-        refined = pa.chunked_array([], pa.int64())  # younger than that moment, or vacuumed since
+    except ConfigurationError:
+        if refined_at is None:
+            raise
+        refined = pa.chunked_array([], pa.int64())  # the table is younger than that moment
+    except TransientError:
+        if refined_at is None:
+            raise
+        return None  # vacuumed since: which images were refined is not known
     try:
         images = lakehouse.table(SCIENCE_IMAGES).read(OF_IMAGES, {"status": 1}, version=moment)
     except (ConfigurationError, TransientError):
+        if moment is None:
+            raise
         return None
     return images.filter(pc.is_in(images[IMAGE], refined)) if len(refined) else images
 

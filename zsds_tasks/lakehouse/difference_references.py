@@ -35,10 +35,12 @@ def references_of(lakehouse: Lakehouse, state: TableState) -> pa.Table | None:
 
 
 def references_at(lakehouse: Lakehouse, moment: datetime | None) -> pa.Table | None:
-    """Return the same at a moment, by default now."""
+    """Return the same at a moment, by default now; errors of the storage are raised of what is there now."""
     try:
         return lakehouse.table(MATCHED_UNITS).read(OF_UNITS, version=moment)
     except (ConfigurationError, TransientError):
+        if moment is None:
+            raise
         return None  # younger than that moment, or vacuumed since
 
 

@@ -202,6 +202,13 @@ def _keys(rows: pa.Table, key: Sequence[str], schema: pa.Schema) -> pa.Table:
 
 
 def _same(before: pa.ChunkedArray, after: pa.ChunkedArray) -> NDArray[np.bool_]:
+    if pa.types.is_struct(before.type) and pa.types.is_struct(after.type):
+        # As of rows: a column inside that only one of the states has changes none.
+        both = [field.name for field in after.type if before.type.get_field_index(field.name) >= 0]
+        same = before.is_null().to_numpy() == after.is_null().to_numpy()
+        for name in both:
+            same &= _same(pc.struct_field(before, name), pc.struct_field(after, name))
+        return np.asarray(same, bool)
     if before.type != after.type:
         try:
             before = before.cast(after.type)

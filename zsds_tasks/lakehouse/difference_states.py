@@ -120,7 +120,8 @@ def state_of(lakehouse: Lakehouse, name: str, which: str) -> TableState:
     Raises
     ------
     UnusableInputError
-        If the word is neither, or there is no such release, or it has no such table.
+        If the word is neither, or there is no such release, or it has no such table, or the log no longer
+        knows the version.
     ConfigurationError
         If there is no such version, or the table is not declared.
     """
@@ -139,10 +140,12 @@ def state_at_version(table: Table, version: int) -> TableState:
     stored = set(pa.schema(opened.schema().to_arrow()).names) - {*PARTITION_COLUMNS, INDEX_COLUMN}
     schema = pa.schema([field for field in arrow_schema(table.declaration) if field.name in stored])
     made = {entry["version"]: entry["time"] for entry in table.history()}
+    if version not in made:  # the log forgot when: what the rows were made of cannot be told
+        raise gone(table.name, f"version {version}")
     return TableState(
         table=table.name,
         label=f"version {version}",
-        moment=made.get(version),
+        moment=made[version],
         schema=schema,
         files=tuple(
             StateFile(snapshot.full_path(file), file.path, file.rows, file.pixel) for file in snapshot.files

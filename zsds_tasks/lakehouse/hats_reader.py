@@ -109,6 +109,13 @@ class HatsReader:
         pairs = (line.partition("=") for line in text.splitlines() if not line.lstrip().startswith("#"))
         return {name.strip(): value.strip() for name, equals, value in pairs if equals}
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a catalogue; what forbids to look is raised."""
+        filesystem, prefix = self._place
+        names = ("hats.properties", "properties")
+        return any(self._properties_at(filesystem, prefix + name) is not None for name in names)
+
     @cached_property
     def pixels(self) -> tuple[Pixel, ...]:
         """All pixels that hold rows, in the order of the sky."""

@@ -98,7 +98,12 @@ def read_near(
 
 
 def read_ranges(
-    table: Table, ranges: healpix.Integers, columns: Sequence[str], where: Where | None = None
+    table: Table,
+    ranges: healpix.Integers,
+    columns: Sequence[str],
+    where: Where | None = None,
+    *,
+    version: int | None = None,
 ) -> pa.Table:
     """Return the rows of a table in ranges of the order-29 index that meet conditions, sorted by key.
 
@@ -111,13 +116,15 @@ def read_ranges(
     columns : sequence of str
     where : mapping, optional
         As `Table.read` takes it.
+    version : int, optional
+        Go back in time.
 
     Returns
     -------
     pyarrow.Table
         Empty if nothing was ever written.
     """
-    found, _, _ = _read(table, ranges, columns, where)
+    found, _, _ = _read(table, ranges, columns, where, version)
     return _finished(table, found, np.ones(found.num_rows, bool), columns)
 
 
@@ -172,7 +179,11 @@ def cells_around(places: NDArray[np.float64], radius_arcsec: float) -> healpix.I
 
 
 def _read(
-    table: Table, ranges: healpix.Integers, columns: Sequence[str], where: Where | None
+    table: Table,
+    ranges: healpix.Integers,
+    columns: Sequence[str],
+    where: Where | None,
+    version: int | None = None,
 ) -> tuple[pa.Table, NDArray[np.float64], NDArray[np.float64]]:
     """Return rows in ranges that meet conditions, with the key, and their places."""
     partition = table.declaration.healpix
@@ -192,7 +203,7 @@ def _read(
                 parts += _of_file(snapshot, file, wanted, ranges, conditions)
         return pa.concat_tables(parts)
 
-    found = table.on_snapshot(load)
+    found = table.on_snapshot(load, version)
     found = wanted.empty_table() if found is None else found
     ra, dec = (found.column(name).to_numpy() for name in (partition.ra, partition.dec))
     return found, ra, dec

@@ -122,7 +122,9 @@ def make_release(
             )
             made = _Maker(lakehouse, config, draft, previous).make(parts)
         except BaseException:
-            storage.delete_tree(paths.release(number))
+            # What went wrong after it was there to be seen (the folder's fsync, a signal) takes nothing back.
+            if not storage.exists(paths.release_file(number, DESCRIPTION_FILE)):
+                storage.delete_tree(paths.release(number))
             raise
         if made is None:
             storage.delete_tree(paths.release(number))
@@ -276,7 +278,9 @@ def _require_kept(storage: Storage, publications: Mapping[str, int]) -> None:
 def _configuration(include: Path) -> dict[str, str]:
     """Return the digest of every configuration file, the scheduler's own left out."""
     folder = include / "config"
-    files = [path for path in sorted(folder.rglob("*.yaml")) if "airflow" not in path.parts]
+    files = [
+        path for path in sorted(folder.rglob("*.yaml")) if "airflow" not in path.relative_to(folder).parts
+    ]
     return {
         path.relative_to(include).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
     }

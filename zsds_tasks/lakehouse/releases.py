@@ -208,16 +208,17 @@ def withdraw(storage: Storage, number: int, reason: str, now: datetime) -> Relea
 def pinned_publications(storage: Storage, name: str) -> frozenset[int]:
     """Return the publications of a table that must stay: of releases not withdrawn or in the making."""
     kept: set[int] = set()
-    for release in list_releases(storage):
-        table = release.tables.get(name)
-        if release.status == PUBLIC and table is not None and table.publication is not None:
-            kept.add(table.publication)
+    # Those in the making first: one that is finished meanwhile is among the whole ones then.
     for number in numbers(storage, unfinished=True):
         try:
             claim = json.loads(storage.read_bytes(paths.release_file(number, CLAIM_FILE)))
         except FileNotFoundError:
             continue  # finished or cleared away meanwhile, or the rest of a deletion
-        kept |= {publication for table, publication in claim["publications"].items() if table == name}
+        kept |= {publication for of, publication in claim["publications"].items() if of == name}
+    for release in list_releases(storage):
+        table = release.tables.get(name)
+        if release.status == PUBLIC and table is not None and table.publication is not None:
+            kept.add(table.publication)
     return frozenset(kept)
 
 

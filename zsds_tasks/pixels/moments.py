@@ -19,6 +19,8 @@ NARROWEST = 0.02
 """Least variance of a source along an axis, px^2."""
 WIDEST = 0.9
 """Largest measured variance in units of the window's: beyond, the source is as wide as can be said."""
+ROUNDS = 30
+"""Of the search for a centre: across a source much narrower than its window the error falls slowly."""
 UNUSABLE_SHARE = 0.1
 """Of a source's pixels: with more, its moments are those of the area."""
 
@@ -145,7 +147,7 @@ def windowed_centre(
         Windowed sums, of the last round.
     """
     cx, cy = x, y
-    for _ in range(12):
+    for _ in range(ROUNDS):
         light = _window_sums(stamp, cx, cy, sigma, weight_x, sums)
         if not light > 0:
             return x, y

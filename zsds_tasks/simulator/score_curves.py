@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from zsds_tasks.errors import NothingToDoError
 from zsds_tasks.lakehouse import Lakehouse
+from zsds_tasks.products.nested import flat_nested
 from zsds_tasks.science.matching.score import MatchingScore, score_objects
 from zsds_tasks.simulator import score_statistics as stat
 from zsds_tasks.simulator.score import Measure
@@ -27,6 +28,7 @@ from zsds_tasks.survey.nights import ObservingNight
 
 Row = dict[str, Any]
 Rows = NDArray[np.int64]
+Floats = NDArray[np.float64]
 WRONG_SHARE, REPEATABILITY_MMAG, PULL_RANGE = 0.001, 5.0, (0.95, 1.05)
 """Design section 9. Errors of light curves come from the scatter itself, for all stars of a magnitude."""
 LEAST_EPOCHS, LEAST_STARS = 4, 20
@@ -155,36 +157,50 @@ def _scatter(
     is_bright: NDArray[np.bool_],
 ) -> list[Measure]:
     """Return how far light curves of stars that do not vary scatter, over all nights."""
-    steady, bright = set(names[is_steady].tolist()), set(names[is_steady & is_bright].tolist())
-    scatters: list[float] = []
-    pulls: list[float] = []
+    scatters, pulls = [np.zeros(0)], [np.zeros(0)]
     for field, fid in sorted({(row["field"], row["fid"]) for row in images}):
         rcids = sorted({row["rcid"] for row in images if (row["field"], row["fid"]) == (field, fid)})
         table = lakehouse.table("lightcurves").read(
             ["objectid", "lightcurve"], {"fieldid": field, "filterid": fid, "rcid": rcids}
         )
-        for row in table.filter(pa.array([o in steady for o in table["objectid"].to_pylist()])).to_pylist():
-            clean = np.asarray(row["lightcurve"]["catflags"]) == 0
-            if clean.sum() < LEAST_EPOCHS:
-                continue
-            mag, error = (np.asarray(row["lightcurve"][n], np.float64)[clean] for n in ("mag", "magerr"))
-            rest = (mag - np.mean(mag)) / np.sqrt(1 - 1 / len(mag))  # the mean takes that much away
-            pulls += (rest / error).tolist()
-            if row["objectid"] in bright:
-                scatters.append(float(np.std(mag, ddof=1)))
-    found = []
-    if len(scatters) >= LEAST_STARS:
-        value = 1000 * float(np.median(scatters))
-        words = f"median scatter of {len(scatters):,} light curves of steady stars, S/N over {BRIGHT_SNR:g}"
+        table = table.filter(pa.array(np.isin(table["objectid"].to_numpy(), names[is_steady])))
+        rest, error, scatter = _residuals(table)
+        pulls.append(rest / error)
+        scatters.append(scatter[np.isin(table["objectid"].to_numpy(), names[is_steady & is_bright])])
+    every, widths = np.concatenate(pulls), np.concatenate(scatters)
+    widths, found = widths[np.isfinite(widths)], []
+    if len(widths) >= LEAST_STARS:
+        value = 1000 * float(np.median(widths))
+        words = f"median scatter of {len(widths):,} light curves of steady stars, S/N over {BRIGHT_SNR:g}"
         name = "repeatability of light curves, mmag"
         found.append(Measure(name, value, REPEATABILITY_MMAG, value <= REPEATABILITY_MMAG, words))
-    if len(pulls) >= LEAST_STARS * LEAST_EPOCHS:
-        width = stat.width(np.array(pulls))
-        words = f"{len(pulls):,} epochs of steady stars over their errors; should be "
+    if len(every) >= LEAST_STARS * LEAST_EPOCHS:
+        width = stat.width(every)
+        words = f"{len(every):,} epochs of steady stars over their errors; should be "
         words += f"{PULL_RANGE[0]} to {PULL_RANGE[1]}"
         ok = PULL_RANGE[0] <= width <= PULL_RANGE[1]
         found.append(Measure("light-curve pull width", width, 1.0, ok, words))
     return found
+
+
+def _residuals(curves: pa.Table) -> tuple[Floats, Floats, Floats]:
+    """Return residuals and errors of the clean epochs of light curves that have enough of them, and scatters.
+
+    Residuals are from the mean, and as wide as if that took nothing away. Scatters are of all rows, NaN where
+    there are too few epochs.
+    """
+    offsets, flat = flat_nested(curves, "lightcurve", ("mag", "magerr", "catflags"))
+    clean = flat["catflags"] == 0
+    row = np.repeat(np.arange(curves.num_rows), np.diff(offsets))[clean]
+    mag, error = (flat[name][clean].astype(np.float64) for name in ("mag", "magerr"))
+    count = np.bincount(row, minlength=curves.num_rows)
+    enough = count >= LEAST_EPOCHS
+    known = np.maximum(count, 2)
+    rest = mag - (np.bincount(row, mag, curves.num_rows) / known)[row]
+    scatter = np.sqrt(np.bincount(row, rest**2, curves.num_rows) / (known - 1))
+    keep = enough[row]
+    widened = rest / np.sqrt(1 - 1 / known)[row]
+    return widened[keep], error[keep], np.where(enough, scatter, np.nan)
 
 
 def _steady(truth: Path, night: ObservingNight) -> Rows:

@@ -95,10 +95,17 @@ def check_catalogs(
     """
     settings = settings or load_settings()
     chosen = _chosen(names)
+    if fields is not None and not set(chosen) & set(BY_UNIT):
+        raise UnusableInputError(
+            f"{', '.join(chosen)}: of stars of the whole sky, not of a field",
+            subject="check of catalogues",
+            remedy="leave the fields out",
+        )
     catalogs = _catalogs(lakehouse, settings)
     work = _parts(catalogs, settings, chosen, rows_at_once, fields)
     if not work:
-        raise NothingToDoError("the catalogues have no rows", subject=CATALOGS)
+        of_these = " of these tables and fields" if names or fields is not None else ""
+        raise NothingToDoError(f"the catalogues have no rows{of_these}", subject=CATALOGS)
     constants = _constants(settings)
     found: dict[str, list[TableCheck]] = {name: [] for name in chosen}
     for done, (part, tables) in enumerate(work, start=1):
@@ -168,7 +175,7 @@ def _parts(
         work += [(part, units) for part in parts_of_units(catalogs, BY_UNIT, rows_at_once, fields)]
     if pixels and fields is None:
         config = load_objects_config(settings.include).pixels
-        drift = catalogs.lakehouse.table("measured_units").read(["drift_arcsec"])["drift_arcsec"].to_pylist()
+        drift = catalogs.read("measured_units", ["drift_arcsec"], {})["drift_arcsec"].to_pylist()
         survey = load_survey(load_camera(settings.camera, settings.include).survey, settings.include)
         has = catalogs.lakehouse.table("objects").declaration.names
         bands = {band.name: band.fid for band in survey.filters if f"{band.name}_nobs" in has}

@@ -57,7 +57,7 @@ class Catalogs:
 
     def near(self, name: str, columns: Sequence[str], ranges: Integers) -> pa.Table:
         """Return columns of the rows of a table in ranges (R, 2) of the spatial index."""
-        return read_ranges(self.lakehouse.table(name), ranges, columns)
+        return read_ranges(self.lakehouse.table(name), ranges, columns, version=self.versions[name])
 
     def batches(self, name: str, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Yield columns of all rows of a table, a few rows at a time."""

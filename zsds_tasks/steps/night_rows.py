@@ -12,6 +12,9 @@ from zsds_tasks.products.tables import arrow_schema
 NIGHT = "night"
 DIFFERENCES, REFERENCES, SOURCES = "difference_images", "references", "reference_sources"
 IMAGES, ALERTS, OBJECTS = "science_images", "alerts", "alert_objects"
+CURVES = "difference_lightcurves"
+BESIDE = (REFERENCES, SOURCES, OBJECTS, CURVES)
+"""Tables without a night of which a night's check looks at rows."""
 NEAR_ARCSEC = 2.0
 """Objects farther from every alert of the night are none of its business."""
 OF_ALL_NIGHTS = frozenset({"matched_units", "measured_units", "object_pixels", "survey_offsets"})
@@ -34,12 +37,12 @@ def rows_of_night(lakehouse: Lakehouse, night: str, *, without: str) -> Rows:
     -------
     dict
         Name -> (version, rows): all tables that keep a night; references of the fields that were observed;
-        sources of references that were subtracted for the first time; objects at the places of alerts. Rows
-        as stored, with the spatial index where there is one.
+        sources of references that were subtracted for the first time; objects at the places of alerts and
+        their light curves. Rows as stored, with the spatial index where there is one.
     """
     found: Rows = {}
     for table in lakehouse.tables():
-        if table.name in {without, *OF_ALL_NIGHTS} or NIGHT not in table.declaration.names:
+        if table.name == without or not keeps_nights(table):
             continue
         version = table.version()
         if version is not None:
@@ -47,6 +50,11 @@ def rows_of_night(lakehouse: Lakehouse, night: str, *, without: str) -> Rows:
         else:
             found[table.name] = (0, table.read(stored(table)))
     return found | _beside(lakehouse, found)
+
+
+def keeps_nights(table: Table) -> bool:
+    """Say whether each row of a table is of one night."""
+    return NIGHT in table.declaration.names and table.name not in OF_ALL_NIGHTS
 
 
 def stored(table: Table) -> list[str]:
@@ -58,12 +66,12 @@ def _beside(lakehouse: Lakehouse, found: Rows) -> Rows:
     images, differences, alerts = (found[name][1] for name in (IMAGES, DIFFERENCES, ALERTS))
     fields = sorted(set(images["field"].to_pylist()) - {0})
     references = lakehouse.table(REFERENCES)
-    objects = lakehouse.table(OBJECTS)
+    at_alerts = (lakehouse.table(OBJECTS), lakehouse.table(CURVES))
     places = (alerts["ra"].to_numpy(), alerts["dec"].to_numpy())
-    near = read_near(objects, *places, NEAR_ARCSEC, stored(objects))
+    near = {table.name: read_near(table, *places, NEAR_ARCSEC, stored(table)) for table in at_alerts}
     of_fields = references.read(stored(references), {"field": fields})
-    tables = {REFERENCES: of_fields, SOURCES: _new_sources(lakehouse, differences), OBJECTS: near}
-    return {name: (lakehouse.table(name).version() or 0, rows) for name, rows in tables.items()}
+    tables = {REFERENCES: of_fields, SOURCES: _new_sources(lakehouse, differences)} | near
+    return {name: (lakehouse.table(name).version() or 0, tables[name]) for name in BESIDE}
 
 
 def _new_sources(lakehouse: Lakehouse, differences: pa.Table) -> pa.Table:

@@ -6,15 +6,14 @@ import datetime as dt
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from zsds_tasks.errors import NothingToDoError
+from zsds_tasks.errors import NothingToDoError, TransientError
 from zsds_tasks.lakehouse import Lakehouse
+from zsds_tasks.lakehouse.delta import KEPT_DAYS
 from zsds_tasks.lakehouse.maintenance import sweep
 from zsds_tasks.lakehouse.publish import expire, sweep_unfinished
 from zsds_tasks.lakehouse.release_claims import sweep_unfinished_releases
 
 PATH_COLUMN = "path"  # of every table whose rows name a file under the root
-KEPT_DAYS = 30.0
-"""How far back tables can be read at earlier versions; releases for ever."""
 MIN_AGE_HOURS = 24.0  # a file is written before its row: only age makes it an orphan
 
 
@@ -26,6 +25,8 @@ class UpkeepSummary:
     ----------
     publications : int
         Old or unfinished publications.
+    releases : int
+        That were begun and never finished.
     orphans, temporaries : int
         Derived files without a row, and files a killed writer left.
     bytes_freed : int
@@ -36,6 +37,7 @@ class UpkeepSummary:
     orphans: int
     temporaries: int
     bytes_freed: int
+    releases: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -83,21 +85,26 @@ def maintain(lakehouse: Lakehouse, now: dt.datetime) -> MaintenanceSummary:
     NothingToDoError
         If there is no table yet.
     TransientError
-        If the storage or other writers are in the way; what was done stays done.
+        If the storage or other writers are in the way of a table; the others and the rest are done.
     """
     tables = [table for table in lakehouse.tables() if table.exists()]
     if not tables:
         raise NothingToDoError("there are no tables yet", remedy="ingest a night first")
-    compacted, vacuumed = [], 0
+    compacted, vacuumed, in_the_way = [], 0, list[TransientError]()
     for table in tables:
-        before = table.version()
-        if table.declaration.healpix:
-            table.repartition()
-        table.compact()
-        if table.version() != before:
-            compacted.append(table.name)
-        vacuumed += len(table.vacuum(KEPT_DAYS * 24.0))
-    return MaintenanceSummary(len(tables), tuple(compacted), vacuumed, tidy(lakehouse, now))
+        try:
+            done = [table.repartition()] if table.declaration.healpix else []
+            done.append(table.compact())
+            vacuumed += len(table.vacuum(KEPT_DAYS * 24.0))
+        except TransientError as error:  # one busy table must not keep the others waiting
+            in_the_way.append(error)
+        else:
+            if any(commit.version is not None for commit in done):
+                compacted.append(table.name)
+    tidied = tidy(lakehouse, now)
+    if in_the_way:
+        raise in_the_way[0]
+    return MaintenanceSummary(len(tables), tuple(compacted), vacuumed, tidied)
 
 
 def tidy(lakehouse: Lakehouse, now: dt.datetime, *, keep: int = 3) -> UpkeepSummary:
@@ -114,7 +121,7 @@ def tidy(lakehouse: Lakehouse, now: dt.datetime, *, keep: int = 3) -> UpkeepSumm
     """
     storage, publications, named = lakehouse.storage, 0, set[str]()
     # First, because an unfinished release keeps its publications.
-    sweep_unfinished_releases(storage, older_than_hours=MIN_AGE_HOURS, now=now)
+    releases = sweep_unfinished_releases(storage, older_than_hours=MIN_AGE_HOURS, now=now)
     for table in lakehouse.tables():
         if table.declaration.healpix:
             publications += len(expire(storage, table.name, keep=keep))
@@ -124,4 +131,6 @@ def tidy(lakehouse: Lakehouse, now: dt.datetime, *, keep: int = 3) -> UpkeepSumm
         if PATH_COLUMN in {column.name for column in table.declaration.columns} and table.exists():
             named |= set(table.read([PATH_COLUMN])[PATH_COLUMN].to_pylist())
     swept = sweep(storage, named, older_than_hours=MIN_AGE_HOURS, now=now.timestamp())
-    return UpkeepSummary(publications, len(swept.orphans), len(swept.temporaries), swept.bytes_freed)
+    return UpkeepSummary(
+        publications, len(swept.orphans), len(swept.temporaries), swept.bytes_freed, len(releases)
+    )

@@ -20,7 +20,7 @@ from zsds_tasks.science.candidates.summit import MOST_LOSS, level_around, summit
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
 MOST_PEAKS_SHARE = 0.02
-PEAK_COLUMNS = 4
+PEAK_COLUMNS = 5
 
 
 class DetectConfig(Declaration):
@@ -62,12 +62,15 @@ class Detections:
         Height of the peak of S_corr times the sign, on a sheet of light over that: positive, sigmas.
     sign : numpy.ndarray (N), float64
         1 where new is brighter than reference, -1 where fainter.
+    level : numpy.ndarray (N), float64
+        Of the sheet of light under the peak, sigmas: `score` with it is the height of S_corr. 0 off a sheet.
     """
 
     x: Floats
     y: Floats
     score: Floats
     sign: Floats
+    level: Floats
 
     def __len__(self) -> int:
         """Return how many."""
@@ -75,7 +78,8 @@ class Detections:
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Detections:
         """Return some of them."""
-        return Detections(self.x[rows], self.y[rows], self.score[rows], self.sign[rows])
+        columns = (self.x, self.y, self.score, self.sign, self.level)
+        return Detections(*(column[rows] for column in columns))
 
     def brighter_than(self, sigma: float) -> Detections:
         """Return those of at least so many sigmas."""
@@ -118,8 +122,7 @@ def detect(score: Image, config: DetectConfig, least_sigma: float = 0.0) -> Dete
     if n > len(found):
         found = np.empty((n, PEAK_COLUMNS))
         _peaks(*arguments, found)
-    x, y, value, sign = np.ascontiguousarray(found[:n].T)
-    every = Detections(x, y, value, sign)
+    every = Detections(*np.ascontiguousarray(found[:n].T))
     return every.take(_highest(every, config.merge_px))
 
 
@@ -160,7 +163,7 @@ def _is_highest(score: Image, y: int, x: int, sign: np.float32) -> bool:
 
 @njit("i8(f4[:, ::1], f8, i8, b1, f8[::1], f8[:, ::1])", cache=True, nogil=True)
 def _peaks(score: Image, least: float, edge: int, between: bool, around: Floats, out: Floats) -> int:
-    """Write x, y, height and sign of local maxima of the absolute value; return how many there are.
+    """Write x, y, height, sign and level of local maxima of the absolute value; return how many there are.
 
     A pixel beside one that is unusable can be a peak: what is not a number is not higher.
     """
@@ -177,11 +180,12 @@ def _peaks(score: Image, least: float, edge: int, between: bool, around: Floats,
             if not _is_highest(score, y, x, sign):
                 continue
             height = summit(score, y, x, sign, place, work) if between else float(sign * line[x])
-            if height >= least:
-                height -= level_around(score, y, x, sign, around, ring)
+            level = level_around(score, y, x, sign, around, ring) if height >= least else 0.0
+            height -= level
             if height < least:
                 continue
             if n < out.shape[0]:
                 out[n, 0], out[n, 1], out[n, 2], out[n, 3] = x + place[0], y + place[1], height, sign
+                out[n, 4] = level
             n += 1
     return n

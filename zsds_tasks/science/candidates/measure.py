@@ -149,7 +149,9 @@ def measure(
         out,
     )
     raw = {name: out[:, k] for k, name in enumerate(EACH_COLUMNS)}
-    errors = _score_errors(raw, detections.score, subtraction.flux_score[tile], config)
+    # S at the place holds the sheet of light as well: over all of S_corr it is the noise of S.
+    height = detections.score + detections.level
+    errors = _score_errors(raw, height, subtraction.flux_score[tile], config)
     raw["flux_error"] = np.hypot(errors, config.flux_error_share * raw["flux"])
     known = np.isfinite(raw["flux"]) & np.isfinite(raw["flux_error"]) & (raw["flux_error"] > 0)
     raw = {name: values[known] for name, values in raw.items()}

@@ -82,6 +82,9 @@ def _measured(stamps: Floats) -> Floats:
             f"{channel}_far": _R[brightest],
         }
     matrix = np.column_stack([np.clip(found[name], -MOST, None) for name in SHAPES]).astype(np.float32)
+    for number, channel in enumerate(CHANNELS):
+        of_channel = np.array([name.startswith(f"{channel}_") for name in SHAPES])
+        matrix[np.ix_(~is_known[:, number].any(axis=1), of_channel)] = np.nan
     matrix[~is_known[:, 2].any(axis=1)] = np.nan
     return matrix
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from zsds_tasks.errors import UnusableInputError
+from zsds_tasks.products.nested import flat_nested
 
 Floats = NDArray[np.float64]
 
@@ -38,6 +40,12 @@ class LightCurves:
     magerr: Floats
     flags: NDArray[np.uint16]
     offsets: NDArray[np.int64]
+
+    @classmethod
+    def of_rows(cls, rows: pa.Table) -> LightCurves:
+        """Return rows of table `lightcurves`, or of its nested column alone, as flat arrays."""
+        offsets, flat = flat_nested(rows, "lightcurve", ("hmjd", "mag", "magerr", "catflags"))
+        return cls(flat["hmjd"], flat["mag"], flat["magerr"], flat["catflags"], offsets)
 
     def __post_init__(self) -> None:
         types = {"mjd": np.float64, "mag": np.float64, "magerr": np.float64, "flags": np.uint16}

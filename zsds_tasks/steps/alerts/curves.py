@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.lakehouse.near import read_near
-from zsds_tasks.products.tables import load_table, row_schema
+from zsds_tasks.products.nested import flat_nested
+from zsds_tasks.products.tables import row_schema
 from zsds_tasks.steps.alerts.names import ALERTS, OBJECTS
 
 CURVES: Final = "difference_lightcurves"
@@ -25,7 +26,7 @@ class AlertCurvesSummary:
     Parameters
     ----------
     objects, epochs : int
-        That alerted in the night; all their alerts, of other nights as well.
+        That were looked at; all their alerts, of other nights as well.
     is_new : bool
         Whether any row changed.
     """
@@ -48,7 +49,7 @@ def gather_alert_curves(lakehouse: Lakehouse, night: str | None = None) -> Alert
     ----------
     lakehouse : Lakehouse
     night : str, optional
-        YYYYMMDD: objects that alerted in it; by default those whose light curve lacks an alert.
+        YYYYMMDD: objects that alerted in it; by default all whose light curve is not of their alerts.
 
     Raises
     ------
@@ -56,34 +57,46 @@ def gather_alert_curves(lakehouse: Lakehouse, night: str | None = None) -> Alert
         If the storage or other writers are in the way.
     """
     where = None if night is None else {"night": night}
-    tonight = lakehouse.table(ALERTS).read(["objectid", "ra", "dec"], where)
+    tonight = lakehouse.table(ALERTS).read(["objectid", "candid", "ra", "dec"], where)
+    gone: list[str] = []
     if night is None:
-        tonight = _behind(lakehouse, tonight)
-    if not tonight.num_rows:
-        return AlertCurvesSummary(0, 0, is_new=False)
+        tonight, gone = _behind(lakehouse, tonight)
     names = set(tonight["objectid"].to_pylist())
+    rows = _rows(lakehouse, tonight, names) if names else []
+    curves = lakehouse.table(CURVES)
+    is_new = curves.merge(rows).version is not None
+    if gone:
+        is_new |= curves.replace([], {"objectid": gone}).version is not None
+    return AlertCurvesSummary(len(rows), sum(row["nepochs"] for row in rows), is_new)
+
+
+def _behind(lakehouse: Lakehouse, alerts: pa.Table) -> tuple[pa.Table, list[str]]:
+    """Return the alerts of objects whose light curve is not of these, and light curves without any left."""
+    there: dict[str, set[int]] = {}
+    for name, candid in zip(alerts["objectid"].to_pylist(), alerts["candid"].to_pylist(), strict=True):
+        there.setdefault(name, set()).add(candid)
+    known = lakehouse.table(CURVES).read(["objectid", "lightcurve"])
+    offsets, flat = flat_nested(known, "lightcurve", ("candid",))
+    names = known["objectid"].to_pylist()
+    here = {name: set(flat["candid"][offsets[n] : offsets[n + 1]].tolist()) for n, name in enumerate(names)}
+    behind = [name for name, candids in there.items() if here.get(name) != candids]
+    gone = sorted(set(here) - set(there))
+    return alerts.filter(pc.is_in(alerts["objectid"], pa.array(behind, pa.string()))), gone
+
+
+def _rows(lakehouse: Lakehouse, tonight: pa.Table, names: set[str]) -> list[dict[str, Any]]:
+    """Return the light curves of objects, some of whose alerts are given."""
     places = (tonight["ra"].to_numpy(), tonight["dec"].to_numpy())
-    epochs = row_schema(load_table(CURVES)).field("lightcurve").type
+    epochs = row_schema(lakehouse.table(CURVES).declaration).field("lightcurve").type
     columns = ("objectid", *(field.name for field in epochs))
     alerts: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for row in read_near(lakehouse.table(ALERTS), *places, REACH_ARCSEC, columns).to_pylist():
         if row["objectid"] in names:
             alerts[row["objectid"]].append(row)
     objects = read_near(lakehouse.table(OBJECTS), *places, REACH_ARCSEC, ["objectid", "ra", "dec"])
-    rows = [
+    return [
         _row(row, alerts[row["objectid"]], epochs) for row in objects.to_pylist() if row["objectid"] in names
     ]
-    commit = lakehouse.table(CURVES).merge(rows)
-    return AlertCurvesSummary(len(rows), sum(row["nepochs"] for row in rows), commit.version is not None)
-
-
-def _behind(lakehouse: Lakehouse, alerts: pa.Table) -> pa.Table:
-    """Return the alerts of objects that have another number of them than their light curve."""
-    known = lakehouse.table(CURVES).read(["objectid", "nepochs"])
-    epochs = dict(zip(known["objectid"].to_pylist(), known["nepochs"].to_pylist(), strict=True))
-    counts = {row["values"]: row["counts"] for row in alerts["objectid"].value_counts().to_pylist()}
-    behind = [name for name, count in counts.items() if epochs.get(name) != count]
-    return alerts.filter(pc.is_in(alerts["objectid"], pa.array(behind, pa.string())))
 
 
 def _row(place: dict[str, Any], alerts: list[dict[str, Any]], epochs: pa.StructType) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from zsds_tasks.lakehouse import Lakehouse, open_lakehouse
 from zsds_tasks.parallel import map_ordered
-from zsds_tasks.products.tables import empty, load_table
 from zsds_tasks.settings import Settings
 from zsds_tasks.steps.archiving import Progress
 from zsds_tasks.steps.lightcurves.configuration import LightCurvesConfig, load_lightcurves_config
@@ -20,25 +19,7 @@ from zsds_tasks.steps.lightcurves.gather import gather_unit
 from zsds_tasks.steps.lightcurves.rows import TABLES, tables_of
 from zsds_tasks.steps.lightcurves.unit import make_curves
 from zsds_tasks.steps.lightcurves.work import UnitWork, unit_work
-from zsds_tasks.steps.outcomes import reason_of, shortened
-
-
-@dataclasses.dataclass(frozen=True)
-class UnitOutcome:
-    """What came of a unit.
-
-    Parameters
-    ----------
-    work : UnitWork
-    tables : dict of pyarrow.Table or None
-        Rows by table; None if it failed.
-    reason : str
-        Of the failure.
-    """
-
-    work: UnitWork
-    tables: dict[str, pa.Table] | None
-    reason: str = ""
+from zsds_tasks.steps.outcomes import Outcome, attempt, batches, nothing_of, replace_units, shortened
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,11 +83,12 @@ def update_lightcurves(
     work = unit_work(lakehouse, config, fields=fields)
     units = stars = epochs = 0
     failed: list[str] = []
-    for batch in _batches(work, settings, config):
+    outcomes = _outcomes(work, settings, config)
+    for batch in batches(outcomes, config.rows_at_once, "epochs", together=lambda one: one.key[:2]):
         done = [outcome.tables for outcome in batch if outcome.tables is not None]
         failed += [outcome.reason for outcome in batch if outcome.tables is None]
-        for name in TABLES if done else ():
-            _replace(lakehouse, name, batch)
+        for name in TABLES:
+            replace_units(lakehouse, name, batch)
         units += len(done)
         stars += sum(tables["seeds"].num_rows for tables in done)
         epochs += sum(tables["epochs"].num_rows for tables in done)
@@ -122,50 +104,18 @@ def update_lightcurves(
     )
 
 
-def make_unit(work: UnitWork, settings: Settings, config: LightCurvesConfig) -> UnitOutcome:
+def make_unit(work: UnitWork, settings: Settings, config: LightCurvesConfig) -> Outcome:
     """Make the light curves of one unit; a parallel worker does so."""
     if not work.images:
-        return UnitOutcome(work, {name: empty(load_table(name)) for name in TABLES})
-    try:
-        data = gather_unit(open_lakehouse(settings), settings, work, config)
-        return UnitOutcome(work, tables_of(make_curves(data, config)))
-    except Exception as error:  # noqa: BLE001 - one unit must not stop the others; it stays due
-        return UnitOutcome(work, None, reason_of(error, f"field, filter, channel {work.key}"))
+        return Outcome(work, nothing_of(TABLES))
+
+    def make() -> dict[str, pa.Table]:
+        return tables_of(make_curves(gather_unit(open_lakehouse(settings), settings, work, config), config))
+
+    return attempt(work, f"field, filter, channel {work.key}", make)
 
 
-def _replace(lakehouse: Lakehouse, name: str, batch: Sequence[UnitOutcome]) -> None:
-    """Replace the rows of the batch's units in a table, in one commit for each field and filter."""
-    groups: dict[tuple[int, int], list[int]] = {}
-    for outcome in batch:
-        if outcome.tables is not None:
-            field, fid, rcid = outcome.work.key
-            groups.setdefault((field, fid), []).append(rcid)
-    names = ("fieldid", "filterid") if name == "lightcurves" else ("field", "fid")
-    for (field, fid), rcids in groups.items():
-        where = {names[0]: field, names[1]: fid, "rcid": rcids}
-        rows = [
-            outcome.tables[name]
-            for outcome in batch
-            if outcome.tables is not None and outcome.work.key[:2] == (field, fid)
-        ]
-        lakehouse.table(name).replace(pa.concat_tables(rows), where)
-
-
-def _batches(
-    work: Sequence[UnitWork], settings: Settings, config: LightCurvesConfig
-) -> Iterator[list[UnitOutcome]]:
-    """Yield outcomes some at a time; units of one field and filter stay together."""
-    if not work:
-        return  # and no workers are woken
-    outcomes = map_ordered(partial(make_unit, settings=settings, config=config), work, settings=settings)
-    batch: list[UnitOutcome] = []
-    rows = 0
-    for outcome in outcomes:
-        same = bool(batch) and batch[-1].work.key[:2] == outcome.work.key[:2]
-        if batch and rows >= config.rows_at_once and not same:
-            yield batch
-            batch, rows = [], 0
-        batch.append(outcome)
-        rows += outcome.tables["epochs"].num_rows if outcome.tables is not None else 0
-    if batch:
-        yield batch
+def _outcomes(work: Sequence[UnitWork], settings: Settings, config: LightCurvesConfig) -> Iterable[Outcome]:
+    if not work:  # and no workers are woken
+        return ()
+    return map_ordered(partial(make_unit, settings=settings, config=config), work, settings=settings)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from zsds_tasks.science.variability.curves import LightCurves
 from zsds_tasks.science.variability.periods import Periods, find_periods
 from zsds_tasks.science.variability.statistics import Statistics, StatisticsConfig, measure_statistics
-from zsds_tasks.steps.objects.columns import curves_of
 from zsds_tasks.steps.objects.configuration import ObjectsConfig
 from zsds_tasks.steps.objects.stars import Stars
 
@@ -48,7 +47,7 @@ class Epochs:
 
 def epochs_of(stars: Stars) -> Epochs:
     """Return the epochs of a pixel's objects."""
-    curves = curves_of(stars.curves)
+    curves = LightCurves.of_rows(stars.curves)
     seed = np.repeat(stars.curve_seed, np.diff(curves.offsets))
     whole = LightCurves(
         mjd=curves.mjd,

@@ -1,4 +1,4 @@
-"""From columns of numbers to rows of a table, and from nested light curves to columns of numbers."""
+"""From columns of numbers to rows of a table, and back."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from zsds_tasks.products.tables import load_table, row_schema
-from zsds_tasks.science.variability.curves import LightCurves
 
 
 def table_of(name: str, columns: Mapping[str, Any]) -> pa.Table:
@@ -48,20 +46,3 @@ def _finite(values: NDArray[Any], type_: pa.DataType) -> pa.Array:
 def numbers(rows: pa.Table, name: str, kind: type = np.float64) -> NDArray[Any]:
     """Return a column as an array of a type; nulls are NaN."""
     return np.array(rows.column(name).to_numpy(), kind)  # a copy: compiled kernels want to be able to write
-
-
-def curves_of(rows: pa.Table) -> LightCurves:
-    """Return rows of table lightcurves as flat arrays."""
-    nested = rows.column("lightcurve").combine_chunks()
-    if isinstance(nested, pa.ChunkedArray):  # no row, no chunk
-        nested = pa.concat_arrays(nested.chunks) if nested.num_chunks else pa.array([], nested.type)
-    lists = {name: pc.struct_field(nested, name) for name in ("hmjd", "mag", "magerr", "catflags")}
-    flat = {name: np.array(column.flatten().to_numpy(zero_copy_only=False)) for name, column in lists.items()}
-    lengths = lists["hmjd"].value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
-    return LightCurves(
-        mjd=flat["hmjd"],
-        mag=flat["mag"],
-        magerr=flat["magerr"],
-        flags=flat["catflags"],
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-    )

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.science.matching.cells import directions, motions, move
 from zsds_tasks.science.variability.candidates import find_candidates
+from zsds_tasks.science.variability.curves import LightCurves
 from zsds_tasks.science.variability.statistics import measure_statistics
 from zsds_tasks.sky import healpix
 from zsds_tasks.sky.healpix import Pixel
-from zsds_tasks.steps.objects.columns import curves_of, numbers, table_of
+from zsds_tasks.steps.objects.columns import numbers, table_of
 from zsds_tasks.steps.objects.configuration import ObjectsConfig, PixelsConfig
 from zsds_tasks.steps.objects.pixels import name_of, touched
 from zsds_tasks.steps.objects.work import KEY, MEASURED, CurvesWork
@@ -57,7 +58,7 @@ def measure_curves(lakehouse: Lakehouse, work: CurvesWork, config: ObjectsConfig
     field, fid, rcid = work.key
     rows = lakehouse.table(CURVES).read(where={"fieldid": field, "filterid": fid, "rcid": rcid})
     seeds = lakehouse.table(SEEDS).read(OF_SEED, dict(zip(KEY, work.key, strict=True)))
-    statistics = measure_statistics(curves_of(rows), config.curves.statistics)
+    statistics = measure_statistics(LightCurves.of_rows(rows), config.curves.statistics)
     judged = find_candidates(statistics, config.curves.candidates)
     order = np.searchsorted(numbers(seeds, "objectid", np.int64), numbers(rows, "objectid", np.int64))
     table = table_of(

@@ -13,7 +13,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from zsds_tasks.errors import ConfigurationError
 from zsds_tasks.lakehouse.hats_reader import HatsReader
 from zsds_tasks.science.astrometry import ReferenceStars
 from zsds_tasks.settings import Settings
@@ -32,12 +31,12 @@ def editions(settings: Settings) -> list[str]:
     """Return what tells the catalogues in use from others: where they are, and a digest of what they say."""
     found = []
     for name in (GAIA, PS1):
-        uri = f"{settings.catalogs_uri}/{name}"
-        try:
-            words = "\n".join(f"{key}={value}" for key, value in sorted(HatsReader(uri).properties.items()))
-            found.append(f"{name} {hashlib.sha256(words.encode()).hexdigest()[:12]}")
-        except ConfigurationError:
+        reader = HatsReader(f"{settings.catalogs_uri}/{name}")
+        if not reader.is_there:
             found.append(f"{name} {NONE}")
+            continue
+        words = "\n".join(f"{key}={value}" for key, value in sorted(reader.properties.items()))
+        found.append(f"{name} {hashlib.sha256(words.encode()).hexdigest()[:12]}")
     return found
 
 
@@ -130,10 +129,10 @@ def nearest(places: Floats, others: Floats, reach_arcsec: float) -> tuple[Intege
 def _rows(
     settings: Settings, name: str, columns: tuple[str, ...], cone: tuple[float, float, float]
 ) -> pa.Table:
-    try:
-        return HatsReader(f"{settings.catalogs_uri}/{name}").read(columns, cone=cone)
-    except ConfigurationError:
+    reader = HatsReader(f"{settings.catalogs_uri}/{name}")
+    if not reader.is_there:
         return pa.table({column: pa.array([], pa.float64()) for column in columns})
+    return reader.read(columns, cone=cone)
 
 
 def _of(values: NDArray[np.generic], row: Integers, none: float) -> NDArray[np.generic]:

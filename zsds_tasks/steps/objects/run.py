@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from zsds_tasks.lakehouse import Lakehouse, open_lakehouse
 from zsds_tasks.parallel import map_ordered
-from zsds_tasks.products.tables import empty, load_table
 from zsds_tasks.settings import Settings
 from zsds_tasks.steps.archiving import Progress
 from zsds_tasks.steps.objects.configuration import ObjectsConfig, load_objects_config
@@ -28,33 +27,10 @@ from zsds_tasks.steps.objects.work import (
     curves_work,
     pixel_work,
 )
-from zsds_tasks.steps.outcomes import reason_of, shortened
+from zsds_tasks.steps.outcomes import Outcome, attempt, batches, nothing_of, replace_units, shortened
 
 UNIT_TABLES, PIXEL_TABLES = (STATISTICS, MEASURED), (OBJECTS, PIXELS)
 """In the order in which they are committed: the last says that a unit, a pixel, is done."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What came of a unit or a pixel.
-
-    Parameters
-    ----------
-    work : CurvesWork or PixelWork
-    tables : dict of pyarrow.Table or None
-        Rows by table; None if it failed.
-    reason : str
-        Of the failure.
-    """
-
-    work: Any
-    tables: dict[str, pa.Table] | None
-    reason: str = ""
-
-    @property
-    def rows(self) -> int:
-        """Light curves, or objects."""
-        return next(iter(self.tables.values())).num_rows if self.tables else 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,21 +94,21 @@ def update_objects(
     config = config or load_objects_config(settings.include)
     began = time.perf_counter()
 
-    def done(what: str, function: Any, work: Sequence[Any]) -> _Done:
+    def done(what: str, function: Any, work: Sequence[Any], counted: str, together: Any) -> _Done:
         found = _Done()
         if not work:  # nor a cluster to be started for it
             return found
         outcomes = map_ordered(partial(function, settings=settings, config=config), work, settings=settings)
-        for batch in _batches(outcomes, config.rows_at_once):
+        for batch in batches(outcomes, config.rows_at_once, counted, together=together):
             found.add(_commit(lakehouse, batch))
             if progress:
                 progress(what, len(found.good) + len(found.failed), len(work))
         return found
 
     units = curves_work(lakehouse, config)
-    measured = done("units", measure_unit, units)
+    measured = done("units", measure_unit, units, STATISTICS, lambda unit: unit.key[:2])
     pixels = pixel_work(lakehouse, settings, config.pixels)
-    made = done("pixels", make_pixel, pixels)
+    made = done("pixels", make_pixel, pixels, OBJECTS, lambda pixel: pixel.pixel)
     return ObjectsSummary(
         units=len(measured.good),
         curves=measured.total("curves"),
@@ -149,26 +125,22 @@ def update_objects(
 def measure_unit(work: CurvesWork, settings: Settings, config: ObjectsConfig) -> Outcome:
     """Measure the light curves of one unit; a parallel worker does so."""
     if not work.state:
-        return Outcome(work, _nothing(UNIT_TABLES))
-    try:
+        return Outcome(work, nothing_of(UNIT_TABLES))
+
+    def measure() -> dict[str, pa.Table]:
         found = measure_curves(open_lakehouse(settings), work, config)
-        return Outcome(work, {STATISTICS: found.statistics, MEASURED: found.unit})
-    except Exception as error:  # noqa: BLE001 - one unit must not stop the others; it stays due
-        return Outcome(work, None, reason_of(error, f"field, filter, channel {work.key}"))
+        return {STATISTICS: found.statistics, MEASURED: found.unit}
+
+    return attempt(work, f"field, filter, channel {work.key}", measure)
 
 
 def make_pixel(work: PixelWork, settings: Settings, config: ObjectsConfig) -> Outcome:
     """Make the objects of one pixel; a parallel worker does so."""
     if not work.units:
-        return Outcome(work, _nothing(PIXEL_TABLES))
-    try:
-        return Outcome(work, make_objects(open_lakehouse(settings), settings, work, config))
-    except Exception as error:  # noqa: BLE001 - one pixel must not stop the others; it stays due
-        return Outcome(work, None, reason_of(error, f"{work.pixel}"))
-
-
-def _nothing(tables: Sequence[str]) -> dict[str, pa.Table]:
-    return {name: empty(load_table(name)) for name in tables}
+        return Outcome(work, nothing_of(PIXEL_TABLES))
+    return attempt(
+        work, f"{work.pixel}", lambda: make_objects(open_lakehouse(settings), settings, work, config)
+    )
 
 
 @dataclasses.dataclass
@@ -199,39 +171,15 @@ def _commit(lakehouse: Lakehouse, batch: Sequence[Outcome]) -> Sequence[Outcome]
 
 
 def _replace(lakehouse: Lakehouse, name: str, batch: Sequence[Outcome]) -> None:
-    """Replace the rows of a batch in a table, statistics in one commit for each field and filter."""
+    """Replace the rows of a batch in a table."""
     table = lakehouse.table(name)
+    rows = [outcome.tables[name] for outcome in batch if outcome.tables is not None]
     if name in PIXEL_TABLES:
-        pixels = [name_of(outcome.work.pixel) for outcome in batch]
-        table.replace(pa.concat_tables(_tables(name, batch)), {"pixel": pixels})
+        table.replace(pa.concat_tables(rows), {"pixel": [name_of(outcome.work.pixel) for outcome in batch]})
     elif name == MEASURED:
         for outcome in batch:
             if not outcome.work.state:
                 table.delete(dict(zip(KEY, outcome.work.key, strict=True)))
-        table.merge(pa.concat_tables(_tables(name, batch)))
+        table.merge(pa.concat_tables(rows))
     else:
-        groups: dict[tuple[int, int], list[Outcome]] = {}
-        for outcome in batch:
-            groups.setdefault(outcome.work.key[:2], []).append(outcome)
-        for (field, fid), outcomes in groups.items():
-            rcids = [outcome.work.key[2] for outcome in outcomes]
-            where = {"fieldid": field, "filterid": fid, "rcid": rcids}
-            table.replace(pa.concat_tables(_tables(name, outcomes)), where)
-
-
-def _tables(name: str, outcomes: Sequence[Outcome]) -> list[pa.Table]:
-    return [outcome.tables[name] for outcome in outcomes if outcome.tables is not None]
-
-
-def _batches(outcomes: Iterator[Outcome], rows_at_once: int) -> Iterator[list[Outcome]]:
-    """Yield outcomes some at a time."""
-    batch: list[Outcome] = []
-    rows = 0
-    for outcome in outcomes:
-        if batch and rows >= rows_at_once:
-            yield batch
-            batch, rows = [], 0
-        batch.append(outcome)
-        rows += outcome.rows
-    if batch:
-        yield batch
+        replace_units(lakehouse, name, batch)

@@ -110,9 +110,12 @@ def gather_stars(lakehouse: Lakehouse, work: PixelWork, config: PixelsConfig) ->
     names = grouped.seeds.objectid
     curves = rows_of(lakehouse, CURVES, grouped, ("objectid", "lightcurve"))
     judged = rows_of(lakehouse, STATISTICS, grouped, JUDGED)
+    known = numbers(judged, "objectid", np.int64)
+    # A light curve that is not measured yet makes this pixel due again when it is.
+    curves = curves.filter(pa.array(np.isin(numbers(curves, "objectid", np.int64), known)))
     ids = numbers(curves, "objectid", np.int64)
     curve_seed = np.searchsorted(names, ids)
-    place = np.searchsorted(numbers(judged, "objectid", np.int64), ids)
+    place = np.searchsorted(known, ids)
     objectid = np.unique(grouped.groups.objectid[curve_seed])
     object_of = np.full(len(names), -1, np.int64)
     if len(objectid):

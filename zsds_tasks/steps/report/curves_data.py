@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from zsds_tasks.lakehouse import Lakehouse
+from zsds_tasks.products.nested import flat_nested
 from zsds_tasks.steps.report.gather import NightFacts
 
 Floats = NDArray[np.float64]
@@ -118,15 +119,17 @@ def gather_curves(lakehouse: Lakehouse, night: NightFacts) -> CurveFacts | None:
         units=len(units),
         stars=sum(row["stars"] for row in units),
         epochs=sum(row["epochs"] for row in units),
-        offsets=_offsets(lakehouse, [pid for unit in per_unit.values() for pid in unit]),
+        offsets=_offsets(lakehouse, per_unit),
         repeat=_repeatability(lakehouse, shown),
         variables=_variables(lakehouse, set(shown)),
     )
 
 
-def _offsets(lakehouse: Lakehouse, pids: list[int]) -> dict[str, Floats]:
+def _offsets(lakehouse: Lakehouse, per_unit: dict[Unit, list[int]]) -> dict[str, Floats]:
     names = ("offset_mag", "scatter_before", "scatter_after")
-    rows = lakehouse.table("photometric_offsets").read(("pid", *names))
+    where = {"field": sorted({field for field, _, _ in per_unit})}
+    rows = lakehouse.table("photometric_offsets").read(("pid", *names), where)
+    pids = [pid for images in per_unit.values() for pid in images]
     rows = rows.filter(pa.array(np.isin(rows["pid"].to_numpy(), pids)))
     return {name: _floats(rows.column(name)) for name in names}
 
@@ -167,7 +170,17 @@ def _scatters(curves: pa.Table, epochs: pa.Table) -> tuple[Floats, Floats, Float
 
 def _variables(lakehouse: Lakehouse, units: set[Unit]) -> list[tuple[dict[str, Any], list[Curve]]]:
     """Return what varies most surely in some units, with the light curves it has in all."""
-    rows = lakehouse.table("objects").read(_OBJECT, {"is_candidate": True}).to_pylist()
+    touched = lakehouse.table("measured_units").read(
+        ["field", "fid", "rcid", "pixels"], {"field": sorted({field for field, _, _ in units})}
+    )
+    pixels = {
+        pixel
+        for row in touched.to_pylist()
+        if (row["field"], row["fid"], row["rcid"]) in units
+        for pixel in row["pixels"]
+    }
+    where = {"is_candidate": True, "pixel": sorted(pixels)}
+    rows = lakehouse.table("objects").read(_OBJECT, where).to_pylist()
     chosen = []
     for row in rows:
         members = row["members"]
@@ -207,12 +220,10 @@ def _moments(star: NDArray[np.int64], value: Floats, count: int) -> tuple[Floats
 
 def flattened(curves: pa.Table) -> tuple[NDArray[np.int64], Floats, Floats, Floats]:
     """Return row, time, magnitude and error of all clean epochs of some light curves."""
-    nested = curves["lightcurve"].combine_chunks()
-    lists = {name: nested.field(name) for name in ("hmjd", "mag", "magerr", "catflags")}
-    star = np.repeat(np.arange(curves.num_rows), lists["hmjd"].value_lengths().to_numpy(zero_copy_only=False))
-    clean = np.asarray(lists["catflags"].flatten().to_numpy(zero_copy_only=False)) == 0
-    values = (_floats(lists[name].flatten())[clean] for name in ("hmjd", "mag", "magerr"))
-    return star[clean].astype(np.int64), *values
+    offsets, flat = flat_nested(curves, "lightcurve", ("hmjd", "mag", "magerr", "catflags"))
+    clean = flat["catflags"] == 0
+    star = np.repeat(np.arange(curves.num_rows), np.diff(offsets))[clean]
+    return star, *(np.asarray(flat[name][clean], np.float64) for name in ("hmjd", "mag", "magerr"))
 
 
 def _floats(column: pa.Array | pa.ChunkedArray) -> Floats:
