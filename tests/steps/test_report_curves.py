@@ -13,7 +13,7 @@ from zsds_tasks.settings import Settings
 from zsds_tasks.steps.lightcurves import update_lightcurves
 from zsds_tasks.steps.objects import update_objects
 from zsds_tasks.steps.report.curves import curve_pages
-from zsds_tasks.steps.report.curves_data import gather_curves, is_folded
+from zsds_tasks.steps.report.curves_data import gather_curves, is_folded, is_sure
 from zsds_tasks.steps.report.gather import gather
 from zsds_tasks.survey.nights import ObservingNight
 
@@ -78,6 +78,23 @@ def test_variables_are_folded_at_their_period_or_shown_against_time(lake, facts)
         html = curve_pages(lake, facts.night)
         assert "period 0.55000 d" in html
         assert "too few epochs" in html
+    finally:
+        table.merge(table.read(version=version))
+
+
+def test_a_period_of_too_few_nights_is_folded_and_called_open(lake, facts):
+    table, version = lake.table("objects"), lake.table("objects").version()
+    rows = sorted(table.read().to_pylist(), key=lambda row: -row["ngoodobs"])[:2]
+    open_one = periodic(lake, rows[0], 0.55) | {"is_suspect": True, "variability": 99.0}
+    table.merge([open_one, periodic(lake, rows[1], 0.123456)])
+    try:
+        found = [row for row, _ in gather_curves(lake, facts.night).variables[:2]]
+        assert [is_folded(row) for row in found] == [True, True]
+        assert [is_sure(row) for row in found] == [True, False]
+        html = curve_pages(lake, facts.night)
+        assert "period 0.12346 d" in html
+        assert "about 0.55 d or an alias of it" in html
+        assert "2 folded, 1 at a period told from its aliases" in html
     finally:
         table.merge(table.read(version=version))
 

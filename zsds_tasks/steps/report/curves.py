@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.products.pages import card, section, table
-from zsds_tasks.steps.report.curves_data import Curve, CurveFacts, Repeatability, gather_curves, is_folded
+from zsds_tasks.steps.report.curves_data import (
+    Curve,
+    CurveFacts,
+    Repeatability,
+    gather_curves,
+    is_folded,
+    is_sure,
+)
 from zsds_tasks.steps.report.drawing import dot, line, text
 from zsds_tasks.steps.report.gather import NightFacts
 from zsds_tasks.steps.report.science_plot import HEIGHT, Plot, figure, legend
@@ -58,9 +65,10 @@ def _cards(facts: CurveFacts) -> str:
     if np.isfinite(before) and np.isfinite(after):
         words = f"from {1000 * before:.1f} by offsets of images, median"
         filled.append(card(f"{1000 * after:.1f} mmag", "Scatter of stable stars", words))
-    folded = sum(is_folded(row) for row, _ in facts.variables)
+    folded, sure = (sum(test(row) for row, _ in facts.variables) for test in (is_folded, is_sure))
     if facts.variables:
-        filled.append(card(f"{len(facts.variables)}", "Variables shown", f"{folded} with a period"))
+        words = f"{folded} folded, {sure} at a period told from its aliases"
+        filled.append(card(f"{len(facts.variables)}", "Variables shown", words))
     return f'<div class="cards" style="margin-top:14px">{"".join(filled)}</div>'
 
 
@@ -164,7 +172,7 @@ def _variables(facts: CurveFacts) -> str:
 
 
 def _variable(facts: CurveFacts, row: dict[str, Any], curves: list[Curve]) -> str:
-    """Draw one object, folded if its period is to be believed, else against time."""
+    """Draw one object, folded if it has a period, else against time."""
     seen = [curve for curve in curves if len(curve.mag)]
     if not seen:
         return ""
@@ -190,8 +198,15 @@ def _variable(facts: CurveFacts, row: dict[str, Any], curves: list[Curve]) -> st
     named = legend([(colour(found.code), found.name) for found in names.values()])
     words = f"{row['ra']:.5f} {row['dec']:+.5f}, {plural(len(times), 'good epoch')}"
     if folded:
-        words += f"; period {row['period']:.5f} d, chance of noise 10^{row['log_false_alarm']:.0f}"
+        words += f"; period {_period(row)}, chance of noise 10^{row['log_false_alarm']:.0f}"
     else:
         words += "; too few epochs for a period to be believed"
     heading = row["alert_name"] or f"Object {row['objectid']}"
     return figure(heading, plot.svg(parts, f"Light curve of {heading}") + named, words)
+
+
+def _period(row: dict[str, Any]) -> str:
+    """Write the period with the digits it has, and what few nights leave open."""
+    if is_sure(row):
+        return f"{row['period']:.5f} d"
+    return f"about {row['period']:.3g} d or an alias of it: too few nights to tell"

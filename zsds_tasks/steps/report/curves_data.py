@@ -20,7 +20,7 @@ MOST_UNITS, LEAST_EPOCHS = 64, 4
 """Units looked at, those with the most images first; epochs under which a scatter says nothing."""
 MOST_VARIABLES = 6
 SUREST_FALSE_ALARM = -2.0
-"""Periods whose logarithm of the false-alarm chance is above are not believed, and nothing is folded."""
+"""Periods whose logarithm of the false-alarm chance is above may be noise, and nothing is folded."""
 _OBJECT = (
     *("objectid", "ra", "dec", "members", "variability", "period", "period_amplitude", "log_false_alarm"),
     *("is_suspect", "alert_name"),
@@ -187,14 +187,21 @@ def _variables(lakehouse: Lakehouse, units: set[Unit]) -> list[tuple[dict[str, A
         keys = list(zip(members["fieldid"], members["filterid"], members["rcid"], strict=True))
         if units & set(keys):
             chosen.append((row, keys))
-    chosen.sort(key=lambda pair: (not is_folded(pair[0]), -(pair[0]["variability"] or 0.0)))
+    chosen.sort(
+        key=lambda pair: (not is_folded(pair[0]), not is_sure(pair[0]), -(pair[0]["variability"] or 0.0))
+    )
     return [(row, _curves(lakehouse, row, keys)) for row, keys in chosen[:MOST_VARIABLES]]
 
 
 def is_folded(row: dict[str, Any]) -> bool:
-    """Say whether an object has a period to be believed."""
+    """Say whether an object is periodic beyond what noise does, be it with this period or its alias."""
     alarm = row["log_false_alarm"]
-    return bool(row["period"]) and not row["is_suspect"] and alarm is not None and alarm < SUREST_FALSE_ALARM
+    return bool(row["period"]) and alarm is not None and alarm < SUREST_FALSE_ALARM
+
+
+def is_sure(row: dict[str, Any]) -> bool:
+    """Say whether the period is told from the rhythms of the ground: few nights cannot."""
+    return is_folded(row) and not row["is_suspect"]
 
 
 def _curves(lakehouse: Lakehouse, row: dict[str, Any], keys: list[Unit]) -> list[Curve]:
