@@ -83,6 +83,21 @@ def test_other_readers_read_the_encodings(numbers, tmp_path):
     assert duckdb.read_parquet(str(path)).to_arrow_table().cast(numbers.schema).equals(numbers)
 
 
+def test_values_within_lists_are_encoded_as_others_are(tmp_path):
+    random = np.random.default_rng(5)
+    offsets = pa.array(np.arange(0, 5001, 50), pa.int32())
+    times = pa.ListArray.from_arrays(offsets, pa.array(np.sort(random.uniform(58_000, 60_000, 5000))))
+    curve = pa.StructArray.from_arrays([times], names=["hmjd"])
+    path = tmp_path / "nested.parquet"
+    path.write_bytes(encode(pa.table({"id": np.arange(100), "curve": curve})))
+    group = pq.read_metadata(path).row_group(0)
+    leaf = next(c for c in map(group.column, range(2)) if c.path_in_schema.startswith("curve"))
+    assert "BYTE_STREAM_SPLIT" in leaf.encodings
+    assert duckdb.sql(f"select list_sum(curve.hmjd) from '{path}'").fetchall()[0][0] == pytest.approx(
+        sum(times[0].as_py())
+    )
+
+
 def test_they_take_less_than_plain_values(numbers):
     sink = pa.BufferOutputStream()
     pq.write_table(numbers, sink, compression="zstd", compression_level=3)
