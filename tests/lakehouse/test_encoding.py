@@ -93,9 +93,8 @@ def test_values_within_lists_are_encoded_as_others_are(tmp_path):
     group = pq.read_metadata(path).row_group(0)
     leaf = next(c for c in map(group.column, range(2)) if c.path_in_schema.startswith("curve"))
     assert "BYTE_STREAM_SPLIT" in leaf.encodings
-    assert duckdb.sql(f"select list_sum(curve.hmjd) from '{path}'").fetchall()[0][0] == pytest.approx(
-        sum(times[0].as_py())
-    )
+    read = duckdb.read_parquet(str(path)).order("id").fetchone()
+    assert read[1]["hmjd"] == times[0].as_py()
 
 
 def test_they_take_less_than_plain_values(numbers):

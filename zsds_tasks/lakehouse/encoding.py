@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 ROWS_PER_GROUP = 20_000
 """Small enough that a cone of arcseconds reads one or two groups, large enough to compress."""
 VALUES_PER_GROUP = 20_000
-"""Of tables with nested columns: a row group holds about so many nested rows, by the mean of its file, so that
-one light curve is read in milliseconds."""
+"""Of tables with nested columns: a row group holds about so many nested rows, by the mean of its file, so
+that one light curve is read in milliseconds."""
 _LONGEST_TEXT = 64
 """Longer text is left out of the statistics: a truncated maximum would be wrong."""
 _SAMPLE = 4096
