@@ -93,7 +93,7 @@ def test_values_within_lists_are_encoded_as_others_are(tmp_path):
     group = pq.read_metadata(path).row_group(0)
     leaf = next(c for c in map(group.column, range(2)) if c.path_in_schema.startswith("curve"))
     assert "BYTE_STREAM_SPLIT" in leaf.encodings
-    read = duckdb.read_parquet(str(path)).order("id").fetchone()
+    read = duckdb.read_parquet(str(path)).order("id").fetchall()[0]
     assert read[1]["hmjd"] == times[0].as_py()
 
 
