@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pendulum
 from airflow.sdk import dag, task
 
@@ -20,14 +22,16 @@ def update_catalogs() -> dict[str, object]:
     settings = load_settings()
     lakehouse = open_lakehouse(settings)
     require_images(lakehouse)
-    from zsds_tasks.steps import lightcurves, objects
+    from zsds_tasks.steps import lightcurves, objects, release
 
-    return {
+    done = {
         "lightcurves": lightcurves.update_lightcurves(lakehouse, settings).as_dict(),
         "measured": objects.update_objects(lakehouse, settings).as_dict(),
         "survey": objects.solve_survey(lakehouse, settings).as_dict(),
         "objects": objects.update_objects(lakehouse, settings).as_dict(),
     }
+    release.compact_tables(lakehouse, settings)
+    return done
 
 
 @task
@@ -44,14 +48,17 @@ def check_catalogs() -> dict[str, object]:
 
 @task
 @step
-def make_release() -> dict[str, object]:
-    """Publish the catalogues together under the next number, with what changed since the last."""
+def make_release(checked: dict[str, Any]) -> dict[str, object]:
+    """Publish the catalogues as they were checked under the next number, with what changed since the last."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
     from zsds_tasks.steps import release
 
     settings = load_settings()
-    return release.release_tables(open_lakehouse(settings), settings, now=pendulum.now("UTC")).as_dict()
+    made = release.release_tables(
+        open_lakehouse(settings), settings, now=pendulum.now("UTC"), checked=checked["versions"]
+    )
+    return made.as_dict()
 
 
 @dag(
@@ -66,7 +73,9 @@ def make_release() -> dict[str, object]:
 )
 def catalogs() -> None:
     """Light curves, survey-wide calibration, objects, checks, release."""
-    update_catalogs() >> check_catalogs() >> make_release()
+    checked = check_catalogs()
+    update_catalogs() >> checked
+    make_release(checked)
 
 
 catalogs_dag = catalogs()

@@ -23,8 +23,11 @@ from zsds_tasks.lakehouse.publish import expire, sweep_unfinished, versions
 from zsds_tasks.lakehouse.release_claims import claim_number, sweep_unfinished_releases
 from zsds_tasks.lakehouse.release_config import ReleasesConfig
 from zsds_tasks.lakehouse.release_making import make_release
+from zsds_tasks.lakehouse.release_tables import UncheckedError
 from zsds_tasks.lakehouse.releases import latest_release, list_releases, number_of, read_release, withdraw
 from zsds_tasks.products.tables import load_table
+from zsds_tasks.steps import release as release_step
+from zsds_tasks.steps.check_results import CheckSummary
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 DOCUMENTS = {
@@ -411,3 +414,40 @@ def test_the_configuration_is_noted_wherever_it_lies(survey, tmp_path):
     noted = release_making._configuration(include)
     assert noted == release_making._configuration(survey.settings.include)
     assert "config/releases.yaml" in noted
+
+
+def versions_of(survey):
+    return {name: survey.lakehouse.table(name).version() for name in ("lightcurves", "photometric_offsets")}
+
+
+def test_what_was_checked_is_what_is_released(survey):
+    table = survey.lakehouse.table("lightcurves")
+    table.repartition()
+    table.compact()
+    checked = versions_of(survey)
+    second_night(survey)
+    with pytest.raises(UncheckedError, match=r"lightcurves, photometric_offsets: has changed since"):
+        release(survey, checked=checked)
+    with pytest.raises(UncheckedError, match="lightcurves: has changed"):
+        release(survey, checked={"lightcurves": None})
+    assert latest_release(survey.lakehouse.storage) is None
+    table.compact()
+    checked = versions_of(survey)
+    table.vacuum(720.0)  # makes a version of the same files
+    assert release(survey, checked=checked).tables["lightcurves"].rows == table.count()
+
+
+def test_what_changed_after_its_check_is_checked_again(survey, monkeypatch):
+    looked = []
+
+    def check_catalogs(lakehouse, *, settings):
+        looked.append(versions_of(survey))
+        if len(looked) == 1:
+            second_night(survey)  # while the checks run
+        return CheckSummary("catalogs", (), "", looked[-1])
+
+    monkeypatch.setattr(release_step, "check_catalogs", check_catalogs)
+    release_step.release_tables(survey.lakehouse, survey.settings, NOW, checked={"lightcurves": 0})
+    assert len(looked) == 2
+    made = latest_release(survey.lakehouse.storage)
+    assert {name: table.table_version for name, table in made.tables.items()} == looked[1]

@@ -25,7 +25,7 @@ from zsds_tasks.lakehouse.release_config import ReleasesConfig, load_releases_co
 from zsds_tasks.lakehouse.release_documents import datacite, describe_changes, describe_release
 from zsds_tasks.lakehouse.release_maps import SkyMap, count_rows, moc_fits, resolved, union
 from zsds_tasks.lakehouse.release_pictures import draw_map
-from zsds_tasks.lakehouse.release_tables import Part, gather_parts, table_of, versions_of
+from zsds_tasks.lakehouse.release_tables import Part, gather_parts, require_checked, table_of, versions_of
 from zsds_tasks.lakehouse.releases import (
     DESCRIPTION_FILE,
     IMAGES_FILE,
@@ -55,6 +55,7 @@ def make_release(
     title: str | None = None,
     now: datetime | None = None,
     config: ReleasesConfig | None = None,
+    checked: Mapping[str, int | None] | None = None,
 ) -> Release:
     """Make the next release of the tables as they are now.
 
@@ -71,6 +72,8 @@ def make_release(
         Time to write into it; by default the clock.
     config : ReleasesConfig, optional
         By default that of ``include/config/releases.yaml``.
+    checked : mapping of str to int or None, optional
+        Delta versions of tables that were found good: one of them with other rows is not released.
 
     Returns
     -------
@@ -83,6 +86,8 @@ def make_release(
         If no table over the sky has rows.
     ConfigurationError
         If a table is not declared or the configuration is wrong.
+    UncheckedError
+        If a table has changed since ``checked``.
     TransientError
         If storage or writers of the tables are in the way.
     """
@@ -91,6 +96,7 @@ def make_release(
     storage = lakehouse.storage
     with storage.turn(f"{paths.RELEASES}.make", _PATIENCE_S):
         parts, left_out = gather_parts(lakehouse, config.tables, moment)
+        require_checked(lakehouse, parts, checked)
         if not any(part.publication for part in parts):
             raise NothingToDoError(
                 "no table over the sky has rows to release", remedy="make light curves first"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -83,6 +83,44 @@ def gather_parts(
         subject=", ".join(table.name for table in tables),
         remedy="make the release when no light curves are being written",
     )
+
+
+class UncheckedError(TransientError):
+    """A table has changed since it was checked; it is released when it has been checked again."""
+
+
+def require_checked(
+    lakehouse: Lakehouse, parts: Sequence[Part], checked: Mapping[str, int | None] | None
+) -> None:
+    """Refuse tables whose rows are not those of the versions that were checked; others pass.
+
+    Upkeep makes versions of the same rows, but also of other files: tables are compacted before they are
+    checked, so that publishing them finds nothing to compact.
+
+    Raises
+    ------
+    UncheckedError
+        Naming the tables.
+    """
+    known = checked or {}
+    changed = [
+        part.name
+        for part in parts
+        if part.name in known and not _is_as_checked(lakehouse.table(part.name), part, known[part.name])
+    ]
+    if changed:
+        raise UncheckedError(
+            "has changed since the catalogues were checked",
+            subject=", ".join(changed),
+            remedy="the checks are run again, then the release is made",
+        )
+
+
+def _is_as_checked(table: Table, part: Part, version: int | None) -> bool:
+    if version is None or version == part.table_version:
+        return version is not None
+    seen, released = table.snapshot(version), table.snapshot(part.table_version)
+    return seen is not None and released is not None and content_digest(seen) == content_digest(released)
 
 
 def _part(table: Table, now: datetime) -> Part:

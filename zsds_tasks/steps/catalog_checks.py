@@ -115,7 +115,8 @@ def check_catalogs(
             progress("parts", done, len(work))
     whole = not names and fields is None
     checks = tuple(_put_together(found, _undone(catalogs) if whole else {}))
-    summary = CheckSummary(CATALOGS, checks, paths.report(CATALOGS, f"checks/{INDEX}") if whole else "")
+    page = paths.report(CATALOGS, f"checks/{INDEX}") if whole else ""
+    summary = CheckSummary(CATALOGS, checks, page, catalogs.versions)
     if whole:
         record(lakehouse, summary)
     logger.info("catalogues: %s", verdict(summary.findings))

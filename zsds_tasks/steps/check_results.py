@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from zsds_tasks.errors import UnusableInputError
@@ -25,6 +25,8 @@ class CheckSummary:
     tables: tuple[TableCheck, ...]
     page: str
     """Index of the Data Docs, under the archive's root; empty if nothing was recorded."""
+    versions: Mapping[str, int | None] = field(default_factory=dict)
+    """Delta versions of the tables that were looked at; None of one never written; nothing of a night."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -51,6 +53,7 @@ class CheckSummary:
             "critical": [f"{table}: {f.expected.description}" for table, f in self.failed("critical")],
             "warnings": [f"{table}: {f.expected.description}" for table, f in self.failed("warning")],
             "page": self.page,
+            "versions": dict(self.versions),
         }
 
     def failed(self, severity: str) -> tuple[tuple[str, Finding], ...]:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from zsds_tasks.lakehouse import Lakehouse
+from zsds_tasks.lakehouse.release_config import load_releases_config
 from zsds_tasks.lakehouse.release_making import make_release
-from zsds_tasks.lakehouse.releases import latest_release
+from zsds_tasks.lakehouse.release_tables import UncheckedError
+from zsds_tasks.lakehouse.releases import Release, latest_release
 from zsds_tasks.settings import Settings
+from zsds_tasks.steps.catalog_checks import check_catalogs
+
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -50,10 +56,26 @@ class ReleaseSummary:
         return asdict(self)
 
 
+def compact_tables(lakehouse: Lakehouse, settings: Settings) -> None:
+    """Put what releases are made of in order, so that publishing it after its checks makes no other files."""
+    for name in load_releases_config(settings.include).tables:
+        table = lakehouse.table(name)
+        if table.declaration.healpix is not None and table.exists():
+            table.repartition()
+            table.compact()
+
+
 def release_tables(
-    lakehouse: Lakehouse, settings: Settings, now: dt.datetime, *, title: str | None = None
+    lakehouse: Lakehouse,
+    settings: Settings,
+    now: dt.datetime,
+    *,
+    title: str | None = None,
+    checked: Mapping[str, int | None] | None = None,
 ) -> ReleaseSummary:
     """Make the next release; the latest stays if no row has changed since it.
+
+    What has changed since it was checked, by light curves of the night perhaps, is checked again.
 
     Parameters
     ----------
@@ -63,16 +85,20 @@ def release_tables(
         Aware.
     title : str, optional
         By default that of the configuration.
+    checked : mapping of str to int or None, optional
+        Delta versions that were checked, see `check_catalogs`; what they do not name is released as it is.
 
     Raises
     ------
     NothingToDoError
         If no table over the sky has rows.
+    UnusableInputError
+        If a check that is made again finds what is critical.
     TransientError, ConfigurationError
         See `make_release`.
     """
     before = latest_release(lakehouse.storage)
-    made = make_release(lakehouse, settings, title=title, now=now)
+    made = _made(lakehouse, settings, now, title, checked)
     return ReleaseSummary(
         release=made.name,
         is_new=before is None or made.number != before.number,
@@ -84,3 +110,19 @@ def release_tables(
         previous=f"dr{made.previous}" if made.previous else "",
         uri=made.uri,
     )
+
+
+def _made(
+    lakehouse: Lakehouse,
+    settings: Settings,
+    now: dt.datetime,
+    title: str | None,
+    checked: Mapping[str, int | None] | None,
+) -> Release:
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return make_release(lakehouse, settings, title=title, now=now, checked=checked)
+        except UncheckedError:
+            compact_tables(lakehouse, settings)
+            checked = check_catalogs(lakehouse, settings=settings).versions
+    return make_release(lakehouse, settings, title=title, now=now, checked=checked)
