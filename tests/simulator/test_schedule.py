@@ -122,7 +122,10 @@ def test_a_campaign_spends_the_night_on_its_fields_and_filters():
     assert len(made) == campaign.exposures
     assert {field for field, _ in visits} == set(campaign.fields)
     assert {fid for _, fid in visits} == {1, 2}
-    assert min(visits.values()) >= 4  # as many as a reference of the mini camera needs
+    assert min(visits.values()) >= 6  # a reference of the mini camera needs 4, a variable in two nights 10
+    starts = sorted(e.start for e in made if (e.field, e.fid) == (campaign.fields[0], 1))
+    apart = [(b - a).total_seconds() for a, b in itertools.pairwise(starts)]
+    assert min(apart) == pytest.approx(2 * campaign.pass_interval_s, abs=60)
 
 
 def test_a_campaign_changes_no_object_of_the_sky():

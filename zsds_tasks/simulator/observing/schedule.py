@@ -34,6 +34,7 @@ class Campaign(Declaration):
     fields: tuple[int, ...]
     filters: tuple[str, ...]
     exposures: Count  # a night, unless asked otherwise
+    pass_interval_s: Positive | None = None  # default: as in other nights
 
 
 class ScheduleConfig(Declaration):
@@ -78,7 +79,11 @@ class ScheduleConfig(Declaration):
                 remedy=f"choose of {', '.join(sorted(self.campaigns)) or 'none'}, or declare it",
             )
         chosen = self.campaigns[campaign]
-        changes = {"filter_sequence": chosen.filters, "science_exposures": chosen.exposures}
+        changes = {
+            "filter_sequence": chosen.filters,
+            "science_exposures": chosen.exposures,
+            "pass_interval_s": chosen.pass_interval_s or self.pass_interval_s,
+        }
         return self.model_copy(update=changes), chosen.fields
 
 
