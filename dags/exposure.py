@@ -35,10 +35,10 @@ def make_alerts() -> dict[str, object]:
     """Name and pack the candidates that trigger; packets wait in the outbox."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
-    from zsds_tasks.steps import alerts
+    from zsds_tasks.steps.alerts import run
 
     settings = load_settings()
-    return alerts.make_alerts(open_lakehouse(settings), settings, expids=exposure_of_this_run()).as_dict()
+    return run.make_alerts(open_lakehouse(settings), settings, expids=exposure_of_this_run()).as_dict()
 
 
 @task(pool=PROCESSING_POOL, trigger_rule="none_failed")

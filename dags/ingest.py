@@ -13,11 +13,14 @@ from zsds_airflow.rhythms import INGEST_POOL, incoming_raw, raw_archived
 @step
 def ingest_raw() -> dict[str, object]:
     """Take in every complete file and wake the hot path; skip when there is none."""
-    from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
-    from zsds_tasks.steps import raw
+    from zsds_tasks.steps.incoming import require_files
 
     settings = load_settings()
+    require_files(settings.incoming_folder)
+    from zsds_tasks.lakehouse import open_lakehouse
+    from zsds_tasks.steps import raw
+
     return raw.ingest(open_lakehouse(settings), settings, pendulum.now("UTC")).as_dict()
 
 

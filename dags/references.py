@@ -49,11 +49,11 @@ def make_alerts() -> dict[str, object]:
 
     settings = load_settings()
     require_images(open_lakehouse(settings))
-    from zsds_tasks.steps import alerts
+    from zsds_tasks.steps.alerts import run
     from zsds_tasks.steps.alerts.curves import gather_alert_curves
 
     lakehouse = open_lakehouse(settings)
-    made = alerts.make_alerts(lakehouse, settings).as_dict()
+    made = run.make_alerts(lakehouse, settings).as_dict()
     return made | {"curves": gather_alert_curves(lakehouse).as_dict()}
 
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from zsds_tasks.settings import REPOSITORY, Settings, load_settings
+
+
+def pytest_collection_finish() -> None:
+    """Load the kernels of what the tests import: no test, and no deadline of one, meets a first call."""
+    kernels = sys.modules.get("zsds_tasks.pixels.kernels")
+    names = [name for name in sys.modules if name.startswith("zsds_tasks.")] if kernels else []
+    for name in names:
+        for value in list(vars(sys.modules[name]).values()):
+            if isinstance(value, kernels.Kernel):
+                value.load()
 
 
 @pytest.fixture(scope="session")

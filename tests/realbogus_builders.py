@@ -73,6 +73,7 @@ def candidates_of(truth, seed=1, **columns):
         "flux": np.full(n, 100.0),
         "distnr": rng.uniform(0, 20, n),
         "sharpnr": np.zeros(n),
+        "chinr": np.ones(n),
         "mindtoedge": np.full(n, 200.0),
         "night": np.full(n, "20251012"),
     }

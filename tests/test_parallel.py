@@ -23,6 +23,10 @@ def die(_: int) -> int:
     os._exit(1)
 
 
+def process_of(_: int) -> int:
+    return os.getpid()
+
+
 def threads(_: int) -> str:
     return os.environ["OMP_NUM_THREADS"]
 
@@ -50,14 +54,16 @@ def test_results_come_in_the_order_of_the_items(settings, workers):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_keeps_its_type_and_its_facts(settings, workers):
     with pytest.raises(UnusableInputError, match=r"3\.fits: odd") as caught:
-        list(map_ordered(refuse, [3], workers=workers, settings=settings.model_copy(update={"workers": 2})))
+        list(
+            map_ordered(refuse, [3, 5], workers=workers, settings=settings.model_copy(update={"workers": 2}))
+        )
     assert caught.value.facts == {"number": 3}
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_dead_worker_is_a_transient_error(settings):
     with pytest.raises(TransientError, match="worker died"):
-        list(map_ordered(die, [1], workers=2, settings=settings.model_copy(update={"workers": 2})))
+        list(map_ordered(die, [1, 2], workers=2, settings=settings.model_copy(update={"workers": 2})))
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -69,7 +75,7 @@ def test_workers_compute_with_one_thread(settings):
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_local_ray_listens_on_loopback_only(settings):
     two = settings.model_copy(update={"workers": 2})
-    assert list(map_ordered(double, [1], workers=2, settings=two)) == [2]
+    assert list(map_ordered(double, [1, 2], workers=2, settings=two)) == [2, 4]
     listening = {
         connection.laddr.ip
         for process in psutil.Process().children(recursive=True)
@@ -78,6 +84,12 @@ def test_a_local_ray_listens_on_loopback_only(settings):
     }
     assert listening
     assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("items", [[], [3]])
+def test_nothing_and_a_single_item_wake_no_worker(settings, items):
+    nowhere = settings.model_copy(update={"workers": 2, "ray_address": "127.0.0.1:1"})  # no cluster to join
+    assert list(map_ordered(process_of, iter(items), settings=nowhere)) == [os.getpid()] * len(items)
 
 
 def test_items_are_consumed_lazily(settings):

@@ -1,10 +1,10 @@
 """Map a function over many inputs on every core: the one place that knows Ray.
 
-One worker means a plain loop in this process (debuggers, tests, notebooks). Otherwise a cluster is joined by
-its address, or a local one is started for the life of this process. Every worker computes with one thread (a
-cluster that is joined must have been started with `ONE_THREAD` in its environment, as ours are: asking for
-it per job costs 5 s), and no more than a few inputs per worker are in flight, so that memory is bounded by
-what a worker needs.
+One worker means a plain loop in this process (debuggers, tests, notebooks), and fewer than two inputs wake
+nobody: workers cost seconds before they begin. Otherwise a cluster is joined by its address, or a local one
+is started for the life of this process. Every worker computes with one thread (a cluster that is joined must
+have been started with `ONE_THREAD` in its environment, as ours are: asking for it per job costs 5 s), and no
+more than a few inputs per worker are in flight, so that memory is bounded by what a worker needs.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from zsds_tasks.errors import TransientError
@@ -63,7 +64,7 @@ def map_ordered(
     items : iterable
         Small, picklable inputs: identifiers and paths, not pixels. Consumed lazily.
     workers : int, optional
-        How many at once; default `worker_count`. One means a loop in this process.
+        How many at once; default `worker_count`. One means a loop in this process, as does a single item.
     settings : Settings, optional
         Default: the environment's.
 
@@ -80,12 +81,14 @@ def map_ordered(
         Whatever `function` raised, with its own type.
     """
     settings = settings or load_settings()
-    count = workers or worker_count(settings)
-    if count == 1:
-        for item in items:
+    count, source = workers or worker_count(settings), iter(items)
+    first = list(islice(source, 2)) if count > 1 else []
+    every = chain(first, source)
+    if len(first) < 2:
+        for item in every:
             yield function(item)
         return
-    yield from _map_on_ray(function, items, count, settings)
+    yield from _map_on_ray(function, every, count, settings)
 
 
 def _map_on_ray(

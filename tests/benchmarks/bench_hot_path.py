@@ -33,7 +33,7 @@ from hot_path_builder import LATER  # noqa: E402 - as above
 
 from zsds_tasks.settings import REPOSITORY  # noqa: E402 - as above
 from zsds_tasks.steps import difference  # noqa: E402 - as above
-from zsds_tasks.steps.alerts import make_alerts  # noqa: E402 - as above
+from zsds_tasks.steps.alerts.run import make_alerts  # noqa: E402 - as above
 from zsds_tasks.steps.difference import build, reference_cache, sides  # noqa: E402 - as above
 from zsds_tasks.steps.exposure import catalogs, process_exposures, quadrant, run  # noqa: E402 - as above
 from zsds_tasks.steps.exposure.configuration import load_exposure_config  # noqa: E402 - as above

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import multiprocessing
 import os
 import tempfile
 from pathlib import Path
@@ -11,6 +13,7 @@ import pendulum
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.timetables.base import TimeRestriction
+from airflow.utils.process_utils import set_component_mp_start_method
 from airflow.utils.types import DagRunType
 
 from zsds_airflow.arrivals import RawFilesArrived
@@ -22,6 +25,7 @@ from zsds_tasks.errors import (
     TransientError,
     UnusableInputError,
 )
+from zsds_tasks.operations.preload import OF_AIRFLOW, preload_environment
 
 UTC = "UTC"
 
@@ -135,6 +139,15 @@ def the_plugin_registers_the_timetable() -> None:
     assert not get_import_errors(), get_import_errors()
 
 
+def the_scheduler_forks_its_workers_from_a_keeper_of_these_modules() -> None:
+    """The keeper passes over a module that it cannot import: one that was renamed would go unnoticed."""
+    os.environ |= preload_environment()
+    set_component_mp_start_method("scheduler")
+    assert multiprocessing.get_start_method() == "forkserver"
+    for name in OF_AIRFLOW:
+        importlib.import_module(name)
+
+
 assert os.environ["AIRFLOW_HOME"]
 a_backfill_of_two_dates_is_two_nights()
 a_backfill_of_one_date_is_one_night_at_any_site()
@@ -145,4 +158,5 @@ errors_become_outcomes()
 arriving_files_fire_and_hidden_ones_do_not()
 a_scheduled_run_is_named_by_its_night()
 the_plugin_registers_the_timetable()
+the_scheduler_forks_its_workers_from_a_keeper_of_these_modules()
 print("all laws hold")  # noqa: T201 - the answer

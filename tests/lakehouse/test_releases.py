@@ -26,6 +26,7 @@ from zsds_tasks.lakehouse.release_making import make_release
 from zsds_tasks.lakehouse.release_tables import UncheckedError
 from zsds_tasks.lakehouse.releases import latest_release, list_releases, number_of, read_release, withdraw
 from zsds_tasks.products.tables import load_table
+from zsds_tasks.steps import catalog_checks
 from zsds_tasks.steps import release as release_step
 from zsds_tasks.steps.check_results import CheckSummary
 
@@ -446,7 +447,7 @@ def test_what_changed_after_its_check_is_checked_again(survey, monkeypatch):
             second_night(survey)  # while the checks run
         return CheckSummary("catalogs", (), "", looked[-1])
 
-    monkeypatch.setattr(release_step, "check_catalogs", check_catalogs)
+    monkeypatch.setattr(catalog_checks, "check_catalogs", check_catalogs)
     release_step.release_tables(survey.lakehouse, survey.settings, NOW, checked={"lightcurves": 0})
     assert len(looked) == 2
     made = latest_release(survey.lakehouse.storage)

@@ -21,7 +21,7 @@ def test_every_module_with_a_kernel_is_named_once():
     holders = {
         ".".join(path.relative_to(root.parent).with_suffix("").parts)
         for path in root.rglob("*.py")
-        if any(line.startswith("@njit") for line in path.read_text().splitlines())
+        if any(line.startswith(("@njit", "@compiled")) for line in path.read_text().splitlines())
     }
     names = kernel_modules()
     assert len(names) == len(set(names)) > 40

@@ -106,6 +106,20 @@ def test_features_that_are_missing_are_unknown():
     assert not np.isinf(found).any()
 
 
+def test_a_cosmic_ray_of_a_reference_is_told_from_a_star_and_a_galaxy():
+    found = feature_matrix(
+        candidates_of(
+            IS_REAL,
+            distnr=np.array([0.1, 0.1, 0.1, 0.1, 12.0]),
+            sharpnr=np.array([0.0, -0.6, 0.6, -0.3, -0.6]),  # star, cosmic ray, galaxy, faint star, far away
+            chinr=np.array([1.0, 7.0, 20.0, 1.0, 7.0]),
+        )
+    )[:, FEATURES.index("spikenr")]
+    assert found[1] == pytest.approx(3.6)
+    assert np.all(found[[0, 2, 3]] == 0)
+    assert np.isnan(found[4])
+
+
 def test_triplets_have_unit_norm_and_no_sky():
     stamps = stamps_of(IS_REAL)
     stamps[:, :, :5] = np.nan

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from realbogus_builders import SIZE, stamps_of
 
-from zsds_tasks.science.realbogus.shapes import SHAPES, _medians, shape_measures
+from zsds_tasks.science.realbogus.shapes import SHAPES, medians, shape_measures
 
 IS_REAL = np.array([True, False, True, True, False, True])
 MIDDLE = SIZE // 2
@@ -102,11 +102,11 @@ def test_a_channel_without_a_pixel_says_nothing_and_takes_nothing_from_the_other
     assert np.array_equal(found[~is_template], whole[~is_template])
 
 
-def test_medians_are_numpys():
+def testmedians_are_numpys():
     values = np.random.default_rng(2).normal(size=(40, 3, 21)).astype(np.float32)
     values[np.random.default_rng(3).random(values.shape) < 0.3] = np.nan
     values[0, 0], values[1, 1, 1:] = np.nan, np.nan
     expected = [
         [np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else 0 for row in one] for one in values
     ]
-    assert _medians(values) == pytest.approx(np.array(expected))
+    assert medians(values) == pytest.approx(np.array(expected))

@@ -153,7 +153,7 @@ def test_a_sine_wave_alike_in_all_bands_is_half_a_binary(ratio, factor):
 
 def test_rhythms_of_the_ground_are_suspect():
     config = PeriodConfig()
-    for period in (1.0, 0.5, 0.99727, 29.53, 14.765, 800.0):
+    for period in (1.0, 0.5, 2.0, 2 / 3, 0.25, 0.99727, 29.53, 14.765, 800.0):
         assert is_suspect(1.0 / period, 500.0, config), period
     for period in (0.51, 0.97, 1.03, 13.0, 200.0):
         assert not is_suspect(1.0 / period, 500.0, config), period

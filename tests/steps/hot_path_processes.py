@@ -26,7 +26,7 @@ from zsds_tasks.lakehouse import delta, open_lakehouse  # noqa: E402
 from zsds_tasks.products.packets import VERSION, load_packet_schema  # noqa: E402
 from zsds_tasks.products.tables import arrow_schema, load_table  # noqa: E402
 from zsds_tasks.settings import Settings  # noqa: E402
-from zsds_tasks.steps.alerts import make_alerts  # noqa: E402
+from zsds_tasks.steps.alerts.run import make_alerts  # noqa: E402
 from zsds_tasks.steps.difference import load_differencing_config, reference_cache  # noqa: E402
 from zsds_tasks.steps.exposure import load_exposure_config, process_exposures  # noqa: E402
 from zsds_tasks.steps.exposure.quadrant import HotPathConfigs, process_quadrant  # noqa: E402

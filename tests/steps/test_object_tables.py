@@ -199,7 +199,12 @@ def test_variables_are_found_with_their_periods_and_no_other_star_is(sky):
         assert 0.64 < row["period_amplitude"] < 0.92  # between those of the two filters
         assert row["log_false_alarm"] < -10
         assert not row["is_suspect"]
-    assert all(row["period"] is None for row in objects if not row["is_candidate"])
+        assert len(row["alias_periods"]) == len(row["alias_scores"])
+        assert all(score > row["period_score"] - 20 for score in row["alias_scores"])
+        assert row["period"] not in row["alias_periods"]
+    for row in objects:
+        if not row["is_candidate"]:
+            assert row["period"] is row["alias_periods"] is row["alias_scores"] is None
 
 
 def test_places_and_magnitudes_are_those_of_the_stars(sky):

@@ -26,11 +26,11 @@ from zsds_tasks.products.psf_files import parse_psf
 from zsds_tasks.science.alerts.encode import decode_packet
 from zsds_tasks.science.forced.measure import ForcedConfig
 from zsds_tasks.science.realbogus import load_models
-from zsds_tasks.steps.alerts import make_alerts
 from zsds_tasks.steps.alerts.archive import archive_alerts
 from zsds_tasks.steps.alerts.forced import ForcedWork, measure_image
 from zsds_tasks.steps.alerts.lineage import lineage
 from zsds_tasks.steps.alerts.pictures import draw_stamps
+from zsds_tasks.steps.alerts.run import make_alerts
 from zsds_tasks.steps.alerts.send import send_alerts
 from zsds_tasks.steps.checks import survey_constants
 from zsds_tasks.steps.difference import build as difference_build

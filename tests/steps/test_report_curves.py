@@ -85,7 +85,9 @@ def test_variables_are_folded_at_their_period_or_shown_against_time(lake, facts)
 def test_a_period_of_too_few_nights_is_folded_and_called_open(lake, facts):
     table, version = lake.table("objects"), lake.table("objects").version()
     rows = sorted(table.read().to_pylist(), key=lambda row: -row["ngoodobs"])[:2]
-    open_one = periodic(lake, rows[0], 0.55) | {"is_suspect": True, "variability": 99.0}
+    open_one = periodic(lake, rows[0], 0.55) | {
+        "is_suspect": True, "variability": 99.0, "alias_periods": [0.3551, 1.2], "alias_scores": [9.0, 8.0],
+    }  # fmt: skip
     table.merge([open_one, periodic(lake, rows[1], 0.123456)])
     try:
         found = [row for row, _ in gather_curves(lake, facts.night).variables[:2]]
@@ -93,7 +95,7 @@ def test_a_period_of_too_few_nights_is_folded_and_called_open(lake, facts):
         assert [is_sure(row) for row in found] == [True, False]
         html = curve_pages(lake, facts.night)
         assert "period 0.12346 d" in html
-        assert "about 0.55 d or an alias of it" in html
+        assert "about 0.55 d or an alias of it (0.355, 1.2): too few nights" in html
         assert "2 folded, 1 at a period told from its aliases" in html
     finally:
         table.merge(table.read(version=version))

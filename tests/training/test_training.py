@@ -30,14 +30,16 @@ from zsds_tasks.training.sets import placed, read_set, write_set
 SMALL = TrainingConfig(
     trees=TreesConfig(trees=40, least_rows=5, learning_rate=0.2, patience=10),
     network=NetworkConfig(
-        filters=(6, 8, 8, 8),
+        near_filters=(6, 8, 8, 8),
+        wide_filters=(4, 6),
         hidden=16,
         dropout=0.0,
         batch=32,
-        epochs=10,
+        epochs=6,
         rows_per_epoch=320,
         learning_rate=6e-3,
         weight_decay=1e-3,
+        averaging=0.9,
         noise=0.1,
         shift_px=1,
         blur_share=0.0,
@@ -168,6 +170,15 @@ def test_the_declared_skies_share_no_seed():
         SetsConfig(skies=(Sky(seed=1, field=1, split="train"), Sky(seed=1, field=2, split="test")))
 
 
+def test_what_triggers_is_declared_once(tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "training.yaml").write_text("{}\n")
+    (tmp_path / "config" / "alerts.yaml").write_text("trigger: {most_elongated: 1.3, least_rb: 0.5}\n")
+    found = load_training_config(tmp_path)
+    assert found.trigger.most_elongated == 1.3
+    assert found.trigger.least_rb == 0.0  # scores are what is judged
+
+
 def test_declarations_of_a_sky(tmp_path):
     from zsds_tasks.science.realbogus import load_realbogus_config
     from zsds_tasks.simulator.configuration import load_simulator
@@ -213,5 +224,7 @@ def test_quality_is_told_by_strength_and_for_what_triggers(parts):
     assert sum(row["bogus"] for row in by_strength) == (~is_real).sum()
     assert {row["real_passing"] for row in by_strength} <= {1.0, None}
     assert {row["bogus_passing"] for row in by_strength} <= {0.0, None}
+    lonely = parts["test"].column("distnr") >= 5.0
+    assert sum(row["real"] + row["bogus"] for row in found["test_lonely"]) == lonely.sum()
     assert found["test_triggers"]["n_real"] == is_real.sum()
     assert found["test_triggers"]["missed"] == 0.0

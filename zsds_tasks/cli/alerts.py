@@ -28,7 +28,7 @@ def make(
     """Name and pack the candidates of a night that trigger; packets wait in the outbox."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
-    from zsds_tasks.steps.alerts import make_alerts
+    from zsds_tasks.steps.alerts.run import make_alerts
     from zsds_tasks.survey.nights import ObservingNight
 
     settings = load_settings()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zsds_tasks.errors import ConfigurationError
+from zsds_tasks.operations.preload import preload_environment
 from zsds_tasks.settings import REPOSITORY, Settings
 
 LOOPBACK = "127.0.0.1"
@@ -100,7 +101,7 @@ class Installation:
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             "GX_ANALYTICS_ENABLED": "false",
         }
-        return os.environ | own | self.ray_environment(ray_address)
+        return os.environ | own | preload_environment() | self.ray_environment(ray_address)
 
     def ray_environment(self, ray_address: str) -> dict[str, str]:
         """Return what a process needs to join this installation's Ray head: its address and its token."""

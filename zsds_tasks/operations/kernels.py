@@ -1,4 +1,4 @@
-"""Compile numba's kernels ahead: once, on all cores, with a word about it, not silently at the first import.
+"""Compile numba's kernels ahead: once, on all cores, with a word about it, not silently at the first call.
 
 They are cached beside their modules, so whoever comes later (a task, a Ray worker, a test) loads them. Those
 without a declared signature, and what has changed since, are compiled where they are first used.
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import zsds_tasks
+from zsds_tasks.pixels.kernels import Kernel
 
 PACKAGE = Path(zsds_tasks.__file__).parent
 SILENT: Callable[[str], None] = lambda _: None  # noqa: E731 - a default that says nothing
@@ -36,7 +37,7 @@ def kernel_modules() -> list[str]:
 
 
 def compile_kernels(tell: Callable[[str], None] = SILENT, *, workers: int | None = None) -> float:
-    """Import every module that holds kernels, in processes of their own, so that its kernels are compiled.
+    """Have every module that holds kernels compile them, in processes of their own.
 
     Parameters
     ----------
@@ -53,13 +54,15 @@ def compile_kernels(tell: Callable[[str], None] = SILENT, *, workers: int | None
     began, names = time.perf_counter(), kernel_modules()
     count = workers or len(os.sched_getaffinity(0))
     with multiprocessing.get_context("spawn").Pool(count) as pool:
-        for done, name in enumerate(pool.imap_unordered(_import, names), 1):
+        for done, name in enumerate(pool.imap_unordered(_compile, names), 1):
             tell(f"compiling kernels: {done} of {len(names)} modules ({name.removeprefix('zsds_tasks.')})")
     return time.perf_counter() - began
 
 
-def _import(name: str) -> str:
-    importlib.import_module(name)
+def _compile(name: str) -> str:
+    for value in vars(importlib.import_module(name)).values():
+        if isinstance(value, Kernel):
+            value.load()
     return name
 
 
@@ -83,6 +86,4 @@ def _imported(tree: ast.Module) -> Iterator[str]:
 
 
 def _holds_kernels(path: Path) -> bool:
-    return "numba" in path.read_text(encoding="utf-8") and any(
-        name.split(".")[0] == "numba" for name in _imports(path)
-    )
+    return any(name.split(".")[0] == "numba" or name == Kernel.__module__ for name in _imports(path))

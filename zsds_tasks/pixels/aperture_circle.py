@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.mesh import Image
 
 HALF_DIAGONAL = math.sqrt(0.5)
 
 
-@njit("f8(f8, f8, f8, f8, f8)", cache=True)
+@compiled("f8(f8, f8, f8, f8, f8)", cache=True)
 def _corner_overlap(x0: float, x1: float, y0: float, y1: float, r: float) -> float:
     """Return the area of a circle of radius r about the origin in a rectangle of the first quadrant."""
     if x0 * x0 + y0 * y0 >= r * r:
@@ -29,7 +28,7 @@ def _corner_overlap(x0: float, x1: float, y0: float, y1: float, r: float) -> flo
     return (full - x0) * (y1 - y0) + under - y0 * (end - full)
 
 
-@njit("f8(f8, f8, f8)", cache=True)
+@compiled("f8(f8, f8, f8)", cache=True)
 def circle_overlap(dx: float, dy: float, r: float) -> float:
     """Return the area of a pixel inside a circle of radius r; dx, dy from its centre to the pixel's.
 
@@ -51,7 +50,7 @@ def circle_overlap(dx: float, dy: float, r: float) -> float:
     return area
 
 
-@njit("f8(f4[:, :], f8, f8, f8)", cache=True, nogil=True)
+@compiled("f8(f4[:, :], f8, f8, f8)", cache=True, nogil=True)
 def circle_sum(stamp: Image, x: float, y: float, r: float) -> float:
     """Return the sum of a stamp (ny, nx) in a circle about (x, y), 0-based in the stamp, px.
 
@@ -72,7 +71,7 @@ def circle_sum(stamp: Image, x: float, y: float, r: float) -> float:
     return total
 
 
-@njit("f8(f4[:, :], f8, f8, f8, f8, f8)", cache=True, nogil=True)
+@compiled("f8(f4[:, :], f8, f8, f8, f8, f8)", cache=True, nogil=True)
 def radius_of_share(stamp: Image, x: float, y: float, wanted: float, low: float, high: float) -> float:
     """Return the radius of the circle that holds `wanted` of a stamp's light, between `low` and `high`, px.
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from zsds_tasks.pixels.aperture_stamp import GOOD, OUTSIDE, UNUSABLE
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.mesh import Image
 
 
-@njit("f8(f4[:, :], f8, f8, f8, f8, f8, f8)", cache=True, nogil=True)
+@compiled("f8(f4[:, :], f8, f8, f8, f8, f8, f8)", cache=True, nogil=True)
 def kron_radius(stamp: Image, x: float, y: float, cxx: float, cyy: float, cxy: float, reach: float) -> float:
     """Return the light-weighted mean radius in units of the ellipse cxx dx^2 + cyy dy^2 + cxy dx dy = 1.
 
@@ -30,7 +30,7 @@ def kron_radius(stamp: Image, x: float, y: float, cxx: float, cyy: float, cxy: f
     return first / light if light > 0 and first > 0 else 0.0
 
 
-@njit("f8(f8, f8, f8, f8, f8, f8)", cache=True)
+@compiled("f8(f8, f8, f8, f8, f8, f8)", cache=True)
 def _share_inside(dx: float, dy: float, cxx: float, cyy: float, cxy: float, radius: float) -> float:
     """Return how much of a pixel is inside an ellipse, from the distances of nine points of it to the rim."""
     total = 0.0
@@ -45,7 +45,7 @@ def _share_inside(dx: float, dy: float, cxx: float, cyy: float, cxy: float, radi
     return total / 9
 
 
-@njit("UniTuple(f8, 4)(f4[:, :], u1[:, :], f8, f8, f8, f8, f8, f8)", cache=True, nogil=True)
+@compiled("UniTuple(f8, 4)(f4[:, :], u1[:, :], f8, f8, f8, f8, f8, f8)", cache=True, nogil=True)
 def ellipse_sum(
     stamp: Image,
     state: NDArray[np.uint8],

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from zsds_tasks.pixels.aperture_circle import circle_overlap, circle_sum
 from zsds_tasks.pixels.aperture_stamp import GOOD, load_stamp, mend_stamp
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.mesh import Image
 from zsds_tasks.pixels.segmentation_scan import Indexes, Mask
 
 Floats = NDArray[np.float64]
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], u2[:, ::1], i4[:, ::1], u2, i4[::1], f8[::1], f8[::1], f8[::1], f8[:, ::1], f8[::1])",
     cache=True,
     nogil=True,

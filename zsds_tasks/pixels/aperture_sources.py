@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from zsds_tasks.pixels.aperture_circle import circle_overlap, circle_sum, radius_of_share
 from zsds_tasks.pixels.aperture_kron import ellipse_sum, kron_radius
 from zsds_tasks.pixels.aperture_stamp import GOOD, NEIGHBOUR, load_stamp, mend_stamp
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.mesh import Image
 from zsds_tasks.pixels.moments import ellipse_axes, unwindowed, windowed_centre
 from zsds_tasks.pixels.segmentation_scan import Indexes, Mask
@@ -126,7 +127,7 @@ def _kron_part(
     row[9], row[10], row[11], row[12] = ellipse_sum(stamp, state, x, y, cxx, cyy, cxy, radius)
 
 
-@njit(_EACH, cache=True, nogil=True)
+@compiled(_EACH, cache=True, nogil=True)
 def measure_each(
     image: Image,
     mask: Mask,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.mesh import Image
 from zsds_tasks.pixels.segmentation_scan import Indexes, Mask
 
@@ -15,7 +15,7 @@ GOOD, NEIGHBOUR, UNUSABLE, OUTSIDE = 0, 1, 2, 3
 """What a pixel of a stamp was: kept, of another source, unusable, beyond the image."""
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], u2[:, ::1], i4[:, ::1], u2, i4, i8, i8, f4[:, :], u1[:, :])",
     cache=True,
     nogil=True,
@@ -49,7 +49,7 @@ def load_stamp(
                 stamp[v, u] = image[y, x]
 
 
-@njit("void(f4[:, :], u1[:, :], f8, f8, f8[::1], f8[::1])", cache=True, nogil=True)
+@compiled("void(f4[:, :], u1[:, :], f8, f8, f8[::1], f8[::1])", cache=True, nogil=True)
 def mend_stamp(
     stamp: Image,
     state: NDArray[np.uint8],

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.mesh import Image
 
 Mask = NDArray[np.uint16]
@@ -25,7 +26,7 @@ SKIPS = (4, 4, 1)
 """Rows per row that is looked at, in each round: a part is enough until the last one."""
 
 
-@njit("UniTuple(f4, 2)(f4[::1])", cache=True)
+@compiled("UniTuple(f4, 2)(f4[::1])", cache=True)
 def _clipped_median(ordered: NDArray[np.float32]) -> tuple[np.float32, np.float32]:
     """Return median and noise of sorted values; the noise is that of their lower half, where no source is."""
     first, last = 0, len(ordered)
@@ -46,7 +47,7 @@ def _clipped_median(ordered: NDArray[np.float32]) -> tuple[np.float32, np.float3
     return middle, sigma
 
 
-@njit("void(f4[:, ::1], u2[:, ::1], u2, i8, f4[:, :, ::1])", cache=True, nogil=True)
+@compiled("void(f4[:, ::1], u2[:, ::1], u2, i8, f4[:, :, ::1])", cache=True, nogil=True)
 def coarse_cells(image: Image, mask: Mask, bits: np.uint16, cell: int, out: NDArray[np.float32]) -> None:
     """Set level and noise (2, rows, columns) from clipped medians of a sample; NaN for too few pixels."""
     ny, nx = image.shape
@@ -104,7 +105,7 @@ def _load(
             offset[v, u] = offset[v, max(2 * (right + shift) - 2 - u, 0)]
 
 
-@njit("void(f4[:, ::1], f4[::1], f4[:, ::1], i8, i8)", cache=True, fastmath=True)
+@compiled("void(f4[:, ::1], f4[::1], f4[:, ::1], i8, i8)", cache=True, fastmath=True)
 def _surroundings(offset: Image, sums: Image, around: Image, height: int, width: int) -> None:
     """Set the mean of the pixels around each pixel of a cell, in sigma of that mean."""
     factor = np.float32(1 / math.sqrt(AROUND))
@@ -116,7 +117,7 @@ def _surroundings(offset: Image, sums: Image, around: Image, height: int, width:
             around[y, x] = (total - offset[y + REACH, x + REACH]) * factor
 
 
-@njit("i8(f4[:, ::1], f4[:, ::1], i8, i8, i8, f4, i4[::1])", cache=True)
+@compiled("i8(f4[:, ::1], f4[:, ::1], i8, i8, i8, f4, i4[::1])", cache=True)
 def _count(
     offset: Image,
     around: Image,
@@ -140,7 +141,7 @@ def _count(
     return n
 
 
-@njit("UniTuple(f8, 2)(i4[::1], i8, f8)", cache=True)
+@compiled("UniTuple(f8, 2)(i4[::1], i8, f8)", cache=True)
 def _read_counts(counts: NDArray[np.int32], n: int, clip: float) -> tuple[float, float]:
     """Return median and noise of a histogram: the noise from the pixels within `clip` sigma of the median."""
     below, k = 0, 0
@@ -193,7 +194,9 @@ def _settle(
     return middle, noise
 
 
-@njit("void(f4[:, ::1], u2[:, ::1], u2, i8, f4[:, :, ::1], f8[::1], f4[:, :, ::1])", cache=True, nogil=True)
+@compiled(
+    "void(f4[:, ::1], u2[:, ::1], u2, i8, f4[:, :, ::1], f8[::1], f4[:, :, ::1])", cache=True, nogil=True
+)
 def fine_cells(
     image: Image,
     mask: Mask,

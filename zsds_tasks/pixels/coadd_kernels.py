@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from zsds_tasks.pixels.kernels import compiled
 
 Image = NDArray[np.float32]
 Counts = NDArray[np.int16]
@@ -21,7 +22,7 @@ ALL_KEPT_TO = 2
 """Samples up to which nothing says which of them is wrong."""
 
 
-@njit("void(f4[:, ::1], i8[:, ::1])", cache=True, nogil=True, fastmath={"nnan", "nsz"})
+@compiled("void(f4[:, ::1], i8[:, ::1])", cache=True, nogil=True, fastmath={"nnan", "nsz"})
 def sort_columns(work: Image, network: NDArray[np.int64]) -> None:
     """Sort every column in place: comparators of a network, each over all columns."""
     for c in range(network.shape[0]):
@@ -32,7 +33,7 @@ def sort_columns(work: Image, network: NDArray[np.int64]) -> None:
             low[x], high[x] = -max(-a, -b), max(a, b)
 
 
-@njit("void(f4[:, ::1], i4[::1], i8, f4[::1], f4[::1])", cache=True, nogil=True, fastmath={"nnan", "nsz"})
+@compiled("void(f4[:, ::1], i4[::1], i8, f4[::1], f4[::1])", cache=True, nogil=True, fastmath={"nnan", "nsz"})
 def middles(work: Image, count: NDArray[np.int32], width: int, middle: Image, scatter: Image) -> None:
     """Write the median and 1.4826 MAD of sorted columns; the lower median and 0 of fewer than five.
 
@@ -66,7 +67,7 @@ def middles(work: Image, count: NDArray[np.int32], width: int, middle: Image, sc
             middle[x], scatter[x] = centre, SIGMA_PER_MAD * least
 
 
-@njit("void(f4[:, :, ::1], f8, f8, f4[::1])", cache=True, nogil=True, error_model="numpy")
+@compiled("void(f4[:, :, ::1], f8, f8, f4[::1])", cache=True, nogil=True, error_model="numpy")
 def _noise_at(sky: Image, row: float, column: float, out: Image) -> None:
     """Write the sky variance of every epoch at a place given in nodes."""
     i, j = min(int(row), sky.shape[1] - 2), min(int(column), sky.shape[2] - 2)
@@ -79,7 +80,7 @@ def _noise_at(sky: Image, row: float, column: float, out: Image) -> None:
         out[k] = value * value
 
 
-@njit(
+@compiled(
     "void(f4[:, :, ::1], i8, i8[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, ::1], i4[:, ::1])",
     cache=True,
     nogil=True,
@@ -120,7 +121,7 @@ def _describe(
         brightest[slot, x] = max(a, b, light[x + 2])
 
 
-@njit("void(f4[:, :], i4[::1], f4[::1], i8, f4[::1])", cache=True, nogil=True, error_model="numpy")
+@compiled("void(f4[:, :], i4[::1], f4[::1], i8, f4[::1])", cache=True, nogil=True, error_model="numpy")
 def _allowances(brightest: Image, count: NDArray[np.int32], rule: Image, width: int, allowed: Image) -> None:
     """Write the square of what light beside allows samples to differ by."""
     for x in range(width):
@@ -129,7 +130,7 @@ def _allowances(brightest: Image, count: NDArray[np.int32], rule: Image, width: 
         allowed[x] = slack * slack if count[x] > ALL_KEPT_TO else np.float32(np.inf)
 
 
-@njit(
+@compiled(
     "void(f4[:, :, ::1], i8, i8[:, ::1], f4[:, :, ::1], f8, i8, f4[::1], f4[::1], f4[::1], f4[:, ::1],"
     " f4[:, ::1], i2[:, ::1])",
     cache=True,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from zsds_tasks.pixels.kernels import compiled
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.uint16]
@@ -13,13 +14,13 @@ BLOCK = 64
 FWHM_TO_EXPONENT = 4 * np.log(2)
 
 
-@njit("f8(f4[:, ::1], i8[::1], f4[::1], i8, i8)", cache=True, nogil=True, inline="always")
+@compiled("f8(f4[:, ::1], i8[::1], f4[::1], i8, i8)", cache=True, nogil=True, inline="always")
 def _sigma(across: Image, node: Places, weight: Image, y: int, x: int) -> float:
     lower, upper = across[node[y], x], across[node[y] + 1, x]
     return lower + weight[y] * (upper - lower)
 
 
-@njit(
+@compiled(
     "i8[:, ::1](f4[:, ::1], f4[:, ::1], i8[::1], f4[::1], f4[::1])",
     cache=True,
     nogil=True,
@@ -83,14 +84,14 @@ def candidates(image: Image, across: Image, node: Places, weight: Image, limits:
     return places[:n].copy()
 
 
-@njit("b1(f4[:, ::1], u2[:, ::1], i8, i8, i8)", cache=True, nogil=True)
+@compiled("b1(f4[:, ::1], u2[:, ::1], i8, i8, i8)", cache=True, nogil=True)
 def _is_bad(image: Image, mask: Mask, bits: int, y: int, x: int) -> bool:
     if y < 0 or x < 0 or y >= image.shape[0] or x >= image.shape[1]:
         return True
     return (mask[y, x] & bits) != 0 or not np.isfinite(image[y, x])
 
 
-@njit("UniTuple(f8, 3)(f4[:, ::1], u2[:, ::1], i8, i8, i8, i8, i8, i8)", cache=True, nogil=True)
+@compiled("UniTuple(f8, 3)(f4[:, ::1], u2[:, ::1], i8, i8, i8, i8, i8, i8)", cache=True, nogil=True)
 def _pair(
     image: Image, mask: Mask, bits: int, mark: int, y: int, x: int, dy: int, dx: int
 ) -> tuple[float, float, float]:
@@ -107,7 +108,7 @@ def _pair(
     return left, left if right_found else right, 1.0 if right_found else 2.0
 
 
-@njit("f8(f8[:, ::1], f8, f8, f8, f8)", cache=True, nogil=True)
+@compiled("f8(f8[:, ::1], f8, f8, f8, f8)", cache=True, nogil=True)
 def _sharpness(pairs: Places, v: float, blank: float, per_gain: float, per_width2: float) -> float:
     """Return by how many sigmas a pixel breaks the PSF's limit, in the direction where it does most.
 
@@ -133,7 +134,7 @@ def _sharpness(pairs: Places, v: float, blank: float, per_gain: float, per_width
     return sharpest
 
 
-@njit("f8(f8[:, ::1], f8, f8, f8)", cache=True, nogil=True)
+@compiled("f8(f8[:, ::1], f8, f8, f8)", cache=True, nogil=True)
 def _laplacian(pairs: Places, v: float, blank: float, per_gain: float) -> float:
     """Return L / (2 sigma), sigma being that of a pixel that is as its neighbours are; 0 without any."""
     total, level, known = 0.0, 0.0, 0
@@ -153,7 +154,7 @@ def _laplacian(pairs: Places, v: float, blank: float, per_gain: float) -> float:
     return total / 8 / np.sqrt(blank + max(level, 0.0) * per_gain)
 
 
-@njit(
+@compiled(
     "i8[:, ::1](f4[:, ::1], u2[:, ::1], u2, u2, i8[:, ::1], f4[:, ::1], i8[::1], f4[::1], f8, f8, f8, f8)",
     cache=True,
     nogil=True,
@@ -212,14 +213,14 @@ def spikes_among(
     return kept[:n].copy()
 
 
-@njit("void(u2[:, ::1], i8[:, ::1], u2)", cache=True, nogil=True)
+@compiled("void(u2[:, ::1], i8[:, ::1], u2)", cache=True, nogil=True)
 def set_bits(mask: Mask, places: Places, bits: int) -> None:
     """Set bits of a mask (ny, nx) at places (N, 2), in place."""
     for i in range(len(places)):
         mask[places[i, 0], places[i, 1]] |= bits
 
 
-@njit("i8[:, ::1](u2[:, ::1], u2, i8[:, ::1])", cache=True, nogil=True)
+@compiled("i8[:, ::1](u2[:, ::1], u2, i8[:, ::1])", cache=True, nogil=True)
 def neighbours(mask: Mask, bits: int, places: Places) -> Places:
     """Return the pixels next to places (N, 2) that have none of some bits; some of them more than once."""
     near = np.empty((8 * len(places), 2), np.int64)

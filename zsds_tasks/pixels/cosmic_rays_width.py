@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 
 from zsds_tasks.declarations import Declaration
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.mesh import Mesh
 from zsds_tasks.pixels.mesh_rows import MeshRows
 
@@ -69,7 +69,7 @@ def core_fwhm(image: Image, mask: Mask, bits: int, noise: Mesh, config: CoreConf
     return float(FWHM_OF_SIGMA / np.sqrt(2 * np.median(drops, axis=0).max()))
 
 
-@njit("b1(f4[:, ::1], u2[:, ::1], u2, i8, i8, f4, f4)", cache=True, nogil=True)
+@compiled("b1(f4[:, ::1], u2[:, ::1], u2, i8, i8, f4, f4)", cache=True, nogil=True)
 def _is_peak(
     image: Image, mask: Mask, bits: int, y: int, x: int, height: np.float32, side: np.float32
 ) -> bool:
@@ -82,7 +82,7 @@ def _is_peak(
     return (flags & bits) == 0
 
 
-@njit(
+@compiled(
     "f8[:, ::1](f4[:, ::1], u2[:, ::1], u2, f4[:, ::1], i8[::1], f4[::1], f4[::1])",
     cache=True,
     nogil=True,

@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numpy.typing import NDArray
 
 from zsds_tasks.pixels.fits import ALL_ONES, BLOCK, CARD
+from zsds_tasks.pixels.kernels import compiled
 
 Value = str | int | float | bool
 Card = tuple[str, Value, str]
@@ -160,7 +161,7 @@ def sum_words(data: bytes | NDArray[np.uint8], start: int = 0) -> int:
     return total
 
 
-@njit([types.uint64(_WORDS), types.uint64(types.uint32[::1])], cache=True, nogil=True)
+@compiled([types.uint64(_WORDS), types.uint64(types.uint32[::1])], cache=True, nogil=True)
 def _sum_swapped(words: NDArray[np.uint32]) -> np.uint64:
     """Add up words with their bytes in reverse order; 2^32 of them fit."""
     total = np.uint64(0)

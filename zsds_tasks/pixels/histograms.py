@@ -7,8 +7,9 @@ median spreads the pixels of each count evenly over the unit interval around it 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from zsds_tasks.pixels.kernels import compiled
 
 LEVELS = 65536
 ROUNDING_VARIANCE = 1.0 / 12.0  # of a value rounded to the nearest integer
@@ -17,7 +18,7 @@ ONE_SIGMA = 0.841344746
 Counts = NDArray[np.int64]
 
 
-@njit("int64[:, :, ::1](uint16[:, ::1], int64, int64)", cache=True, nogil=True)
+@compiled("int64[:, :, ::1](uint16[:, ::1], int64, int64)", cache=True, nogil=True)
 def cell_histograms(image: NDArray[np.uint16], rows: int, columns: int) -> Counts:
     """Count the pixel values of each cell of a grid laid over an image.
 
@@ -41,7 +42,7 @@ def cell_histograms(image: NDArray[np.uint16], rows: int, columns: int) -> Count
     return counts
 
 
-@njit("int64[::1](uint16[:, ::1])", cache=True, nogil=True)
+@compiled("int64[::1](uint16[:, ::1])", cache=True, nogil=True)
 def difference_histogram(image: NDArray[np.uint16]) -> Counts:
     """Count the differences of each pixel to its left neighbour.
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.mesh import Mesh
 from zsds_tasks.pixels.mesh_rows import MeshRows
 
@@ -69,7 +69,7 @@ def _check_shapes(image: Image, other: tuple[int, ...]) -> None:
         raise ValueError(f"a map of {other} pixels for an image of {image.shape}")
 
 
-@njit("void(f4[:, ::1], i8[::1], f4[::1], i8, f4[:, ::1])", cache=True, nogil=True, fastmath=True)
+@compiled("void(f4[:, ::1], i8[::1], f4[::1], i8, f4[:, ::1])", cache=True, nogil=True, fastmath=True)
 def _add_rows(
     across: Image, node: NDArray[np.int64], weight: NDArray[np.float32], first: int, out: Image
 ) -> None:
@@ -80,7 +80,7 @@ def _add_rows(
             out[row, column] += lower[column] + share * (upper[column] - lower[column])
 
 
-@njit("void(f4[:, ::1], f4, u2[:, ::1], i8, i8, f4[:, ::1])", cache=True, nogil=True)
+@compiled("void(f4[:, ::1], f4, u2[:, ::1], i8, i8, f4[:, ::1])", cache=True, nogil=True)
 def _photon_noise(
     image: Image, inverse_gain: np.float32, mask: NDArray[np.uint16], bits: int, first: int, out: Image
 ) -> None:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy.ndimage import uniform_filter
 
 from zsds_tasks.declarations import Declaration
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.mesh import Mesh
 from zsds_tasks.pixels.mesh_rows import MeshRows
 
@@ -137,7 +137,7 @@ def bin_cells(image: Image, mask: Mask, bits: int, noise: Mesh, config: LineSear
     return Cells(np.ascontiguousarray(signal, np.float32), known, config.cell)
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], u2[:, ::1], u2, f4[:, ::1], i8[::1], f4[::1], f4, i8, f4[:, ::1], f4[:, ::1])",
     cache=True,
     nogil=True,
@@ -230,7 +230,7 @@ def _bands(a: Image, width: int) -> Image:
     return out
 
 
-@njit("Tuple((f8, i8, i8))(f4[:, ::1], f4[:, ::1], i8, f4)", cache=True, nogil=True, fastmath=True)
+@compiled("Tuple((f8, i8, i8))(f4[:, ::1], f4[:, ::1], i8, f4)", cache=True, nogil=True, fastmath=True)
 def _highest(sums: Image, counts: Image, width: int, least: np.float32) -> tuple[float, int, int]:
     """Return the largest sum over its square-rooted count, of bands of lines; and its row and place."""
     best, best_row, best_place = np.float32(0), 0, 0
@@ -272,7 +272,7 @@ def radon(columns: Image) -> Image:
     return work[_add_pairs(work)]
 
 
-@njit("i8(f4[:, :, ::1])", cache=True, nogil=True, fastmath=True)
+@compiled("i8(f4[:, :, ::1])", cache=True, nogil=True, fastmath=True)
 def _add_pairs(work: Image) -> int:
     """Combine blocks of columns two by two until one is left; return which half of `work` holds the sums."""
     n, width = work.shape[1], work.shape[2]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.lines import Image, Line, Mask
 from zsds_tasks.pixels.mesh import Mesh
 from zsds_tasks.pixels.mesh_rows import MeshRows
@@ -68,7 +68,7 @@ def piece_profiles(
     return profiles, (edges[:-1] + edges[1:]) / max(len(strip), 1) - 1.0
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], u2[:, ::1], u2, f4[:, ::1], i8[::1], f4[::1], b1, f8[::1], f4[:, ::1])",
     cache=True,
     nogil=True,
@@ -148,7 +148,7 @@ def set_along(mask: Mask, line: Line, half_width: float, bits: int) -> int:
     )
 
 
-@njit("i8(u2[:, ::1], b1, f8, f8, f8, u2)", cache=True, nogil=True)
+@compiled("i8(u2[:, ::1], b1, f8, f8, f8, u2)", cache=True, nogil=True)
 def _set_along(mask: Mask, is_steep: bool, offset: float, slope: float, reach: float, bits: int) -> int:
     n_main, n_other = mask.shape if is_steep else mask.shape[::-1]
     n = 0

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from zsds_tasks.pixels.kernels import compiled
 
 Image = NDArray[np.float32]
 
@@ -69,7 +70,7 @@ def mesh_shape(shape: tuple[int, int], cell: int) -> tuple[int, int]:
     return -(-shape[0] // cell), -(-shape[1] // cell)
 
 
-@njit("Tuple((i8, f8))(f8, i8)", cache=True, inline="always")
+@compiled("Tuple((i8, f8))(f8, i8)", cache=True, inline="always")
 def _place(position: float, n: int) -> tuple[int, float]:
     """Return the node before a position in units of cells from the first middle, and how far beyond it."""
     if position <= 0 or n == 1:
@@ -78,7 +79,7 @@ def _place(position: float, n: int) -> tuple[int, float]:
     return node, min(position - node, 1.0)
 
 
-@njit("void(f4[:, ::1], f8, f8[::1], f8[::1], f4[::1])", cache=True, nogil=True)
+@compiled("void(f4[:, ::1], f8, f8[::1], f8[::1], f4[::1])", cache=True, nogil=True)
 def _sample(values: Image, cell: float, x: Image, y: Image, out: Image) -> None:
     rows, columns = values.shape
     for k in range(len(x)):
@@ -90,7 +91,7 @@ def _sample(values: Image, cell: float, x: Image, y: Image, out: Image) -> None:
         out[k] = top * (1 - a) + bottom * a
 
 
-@njit("void(f4[:, ::1], i8, f4, f4[:, ::1])", cache=True, nogil=True, fastmath=True)
+@compiled("void(f4[:, ::1], i8, f4, f4[:, ::1])", cache=True, nogil=True, fastmath=True)
 def _accumulate(values: Image, cell: int, factor: np.float32, image: Image) -> None:
     ny, nx = image.shape
     rows, columns = values.shape

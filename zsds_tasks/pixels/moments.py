@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.mesh import Image
 from zsds_tasks.pixels.segmentation_scan import Indexes, Mask
 
@@ -35,7 +36,7 @@ def _add(sums: Floats, weight: float, dx: float, dy: float) -> None:
     sums[5] += weight * dx * dy
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], u2[:, ::1], u2, i4[::1], i4[::1], f8[:, ::1])",
     cache=True,
     nogil=True,
@@ -92,7 +93,7 @@ def isophotal_moments(
         out[k, 7], out[k, 8], out[k, 9] = at_edge, float(or_mask), float(unusable)
 
 
-@njit("UniTuple(f8, 3)(f8, f8, f8)", cache=True, nogil=True)
+@compiled("UniTuple(f8, 3)(f8, f8, f8)", cache=True, nogil=True)
 def ellipse_axes(xx: float, yy: float, xy: float) -> tuple[float, float, float]:
     """Return major and minor axis (root of the variances along them) and the angle from +x toward +y, rad."""
     middle, half = 0.5 * (xx + yy), math.hypot(0.5 * (xx - yy), xy)
@@ -100,7 +101,7 @@ def ellipse_axes(xx: float, yy: float, xy: float) -> tuple[float, float, float]:
     return math.sqrt(max(middle + half, NARROWEST)), math.sqrt(max(middle - half, NARROWEST)), angle
 
 
-@njit("f8(f4[:, :], f8, f8, f8, f8[::1], f8[::1])", cache=True, nogil=True)
+@compiled("f8(f4[:, :], f8, f8, f8, f8[::1], f8[::1])", cache=True, nogil=True)
 def _window_sums(stamp: Image, x: float, y: float, sigma: float, weight_x: Floats, sums: Floats) -> float:
     """Set the windowed sums of light times 1, dx, dy, dx^2, dy^2, dx dy of a stamp; return the first."""
     reach = 4.0 * sigma
@@ -127,7 +128,7 @@ def _window_sums(stamp: Image, x: float, y: float, sigma: float, weight_x: Float
     return sums[0]
 
 
-@njit("UniTuple(f8, 2)(f4[:, :], f8, f8, f8, f8, f8[::1], f8[::1])", cache=True, nogil=True)
+@compiled("UniTuple(f8, 2)(f4[:, :], f8, f8, f8, f8, f8[::1], f8[::1])", cache=True, nogil=True)
 def windowed_centre(
     stamp: Image, x: float, y: float, sigma: float, most: float, weight_x: Floats, sums: Floats
 ) -> tuple[float, float]:
@@ -161,7 +162,7 @@ def windowed_centre(
     return cx, cy
 
 
-@njit("UniTuple(f8, 3)(f8[::1], f8)", cache=True, nogil=True)
+@compiled("UniTuple(f8, 3)(f8[::1], f8)", cache=True, nogil=True)
 def unwindowed(sums: Floats, sigma: float) -> tuple[float, float, float]:
     """Return the variances xx, yy, xy of a source from its windowed sums: right for a Gaussian source.
 

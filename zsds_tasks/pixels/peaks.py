@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy.spatial import cKDTree
 
 from zsds_tasks.declarations import Declaration
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.mesh import Mesh
 from zsds_tasks.pixels.peaks_filter import PEAK_COLUMNS, filtered_peaks
 
@@ -238,7 +238,7 @@ def nearest_distances(x: Floats, y: Floats) -> Floats:
     return np.asarray(cKDTree(np.column_stack([x, y])).query(np.column_stack([x, y]), k=2)[0][:, 1])
 
 
-@njit("b1(f4[:, ::1], u2[:, ::1], i8, f8[::1], f8[::1])", cache=True, nogil=True)
+@compiled("b1(f4[:, ::1], u2[:, ::1], i8, f8[::1], f8[::1])", cache=True, nogil=True)
 def _sum_moments(image: Image, mask: Mask, bits: int, guess: Floats, out: Floats) -> bool:
     """Write sum, x, y and squared radius under a Gaussian (x, y, variance); False if a pixel is missing."""
     ny, nx = image.shape
@@ -263,7 +263,7 @@ def _sum_moments(image: Image, mask: Mask, bits: int, guess: Floats, out: Floats
     return is_whole and out[0] > 0.0
 
 
-@njit("void(f4[:, ::1], u2[:, ::1], i8, f8[::1], f8[::1], f8[::1])", cache=True, nogil=True)
+@compiled("void(f4[:, ::1], u2[:, ::1], i8, f8[::1], f8[::1], f8[::1])", cache=True, nogil=True)
 def _measure_sigmas(image: Image, mask: Mask, bits: int, x: Floats, y: Floats, out: Floats) -> None:
     """Write the sigma of the best matching round Gaussian, px, or NaN: moments under a weight like it."""
     guess, sums = np.empty(3), np.empty(4)

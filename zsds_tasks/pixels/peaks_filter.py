@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from zsds_tasks.pixels.kernels import compiled
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -20,7 +21,7 @@ PEAK_COLUMNS = 6
 """x, y, filtered value, noise of a pixel, mean filtered value of the ring, 1 if its own pixel is unusable."""
 
 
-@njit("f8(f4[:, ::1], f8, f8, f8)", cache=True, nogil=True)
+@compiled("f8(f4[:, ::1], f8, f8, f8)", cache=True, nogil=True)
 def mesh_at(values: Image, cell: float, x: float, y: float) -> float:
     """Return a mesh (see `zsds_tasks.pixels.mesh.Mesh`) at one 0-based position."""
     rows, columns = values.shape
@@ -34,7 +35,7 @@ def mesh_at(values: Image, cell: float, x: float, y: float) -> float:
     return top * (1 - a) + bottom * a
 
 
-@njit("f4(f4[::1], b1[::1], i8, i8)", cache=True, nogil=True)
+@compiled("f4(f4[::1], b1[::1], i8, i8)", cache=True, nogil=True)
 def _end_value(line: Image, is_bad: NDArray[np.bool_], start: int, step: int) -> np.float32:
     """Return the mean of the usable pixels from `start` on, up to three and up to the next gap; 0 if none."""
     total, n = np.float32(0.0), 0
@@ -47,7 +48,7 @@ def _end_value(line: Image, is_bad: NDArray[np.bool_], start: int, step: int) ->
     return total / np.float32(max(n, 1))
 
 
-@njit("void(f4[::1], b1[::1], f4, f4)", cache=True, nogil=True)
+@compiled("void(f4[::1], b1[::1], f4, f4)", cache=True, nogil=True)
 def bridge_gaps(line: Image, is_bad: NDArray[np.bool_], bright: np.float32, variance: np.float32) -> None:
     """Fill the unusable pixels of a row: linearly, and between bright ends with a hump.
 
@@ -85,7 +86,7 @@ def bridge_gaps(line: Image, is_bad: NDArray[np.bool_], bright: np.float32, vari
             line[k] = value
 
 
-@njit("b1(f4[:, ::1], u2[:, ::1], i8, i8, f4[::1], b1[::1])", cache=True, nogil=True)
+@compiled("b1(f4[:, ::1], u2[:, ::1], i8, i8, f4[::1], b1[::1])", cache=True, nogil=True)
 def _load_row(
     image: Image, mask: NDArray[np.uint16], row: int, bits: int, line: Image, is_bad: NDArray[np.bool_]
 ) -> bool:
@@ -101,7 +102,7 @@ def _load_row(
     return n_bad > 0
 
 
-@njit("void(f4[::1], f4[::1], f4[::1])", cache=True, nogil=True, fastmath=True)
+@compiled("void(f4[::1], f4[::1], f4[::1])", cache=True, nogil=True, fastmath=True)
 def _filter_row(line: Image, kernel: Image, out: Image) -> None:
     """Convolve a row, zero beyond its ends, with a symmetric kernel given from its middle on."""
     nx, half = line.size, kernel.size - 1
@@ -114,7 +115,7 @@ def _filter_row(line: Image, kernel: Image, out: Image) -> None:
             out[x] += kernel[k] * line[x - k]
 
 
-@njit("void(f4[:, ::1], i8, i8, f4[::1], f4[::1])", cache=True, nogil=True, fastmath=True)
+@compiled("void(f4[:, ::1], i8, i8, f4[::1], f4[::1])", cache=True, nogil=True, fastmath=True)
 def _filter_column(rows: Image, row: int, ny: int, kernel: Image, out: Image) -> None:
     """Convolve across the rows kept (row r of the image in slot r modulo their number)."""
     slots, half = rows.shape[0], kernel.size - 1
@@ -132,7 +133,7 @@ def _filter_column(rows: Image, row: int, ny: int, kernel: Image, out: Image) ->
                 out[x] += kernel[k] * other[x]
 
 
-@njit("f8(f4[:, ::1], i8, i8, i8, i8[:, ::1])", cache=True, nogil=True)
+@compiled("f8(f4[:, ::1], i8, i8, i8, i8[:, ::1])", cache=True, nogil=True)
 def _ring_value(filtered: Image, row: int, x: int, ny: int, ring: NDArray[np.int64]) -> float:
     """Return the mean filtered value on a ring (offsets in row and column) as far as it lies inside."""
     slots, nx = filtered.shape
@@ -145,7 +146,7 @@ def _ring_value(filtered: Image, row: int, x: int, ny: int, ring: NDArray[np.int
     return total / max(n, 1)
 
 
-@njit("f8(f8, f8, f8)", cache=True, nogil=True)
+@compiled("f8(f8, f8, f8)", cache=True, nogil=True)
 def _vertex(before: float, middle: float, after: float) -> float:
     """Return where a Gaussian through three equidistant values peaks, in units of their distance."""
     if before > 0.0 and after > 0.0:
@@ -154,7 +155,7 @@ def _vertex(before: float, middle: float, after: float) -> float:
     return 0.0 if bend >= 0.0 else min(max(0.5 * (before - after) / bend, -0.5), 0.5)
 
 
-@njit(
+@compiled(
     "i8(f4[:, ::1], i8, i8, f4, f4[:, ::1], f8, i8[:, ::1], u1[:, ::1], f8[:, ::1], i8)",
     cache=True,
     nogil=True,
@@ -195,7 +196,7 @@ def _row_peaks(
     return n
 
 
-@njit(
+@compiled(
     "i8(f4[:, ::1], u2[:, ::1], i8, f4[:, ::1], f8, f4[::1], f4, f4, i8[:, ::1], f8[:, ::1], i8, i8)",
     cache=True,
     nogil=True,

@@ -8,9 +8,9 @@ drawn (px).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.psf_splines import MARGIN, sample_table
 
 Image = NDArray[np.float32]
@@ -23,7 +23,7 @@ TABLE, FIT, DRAW = 0, 1, 2
 PLAN_COLUMNS = 3
 
 
-@njit(
+@compiled(
     "void(f4[:, :, :, :, ::1], f8[::1], i8[::1], i8, i8, i8, f4[:, ::1], f4[:, :, ::1])",
     cache=True,
     nogil=True,
@@ -57,7 +57,9 @@ def sample_source(
     sample_table(tables[plan[TABLE]], dx, dy, half, size, order_x, order_y, out, work)
 
 
-@njit("void(f4[:, ::1], f4[:, ::1], f8, f8, f8, i8)", cache=True, nogil=True, fastmath={"contract", "nsz"})
+@compiled(
+    "void(f4[:, ::1], f4[:, ::1], f8, f8, f8, i8)", cache=True, nogil=True, fastmath={"contract", "nsz"}
+)
 def add_stamp(image: Image, light: Image, x: float, y: float, factor: float, size: int) -> None:
     """Add a stamp of 2 size + 1 pixels times a factor around the pixel nearest to (x, y), where inside."""
     ny, nx = image.shape
@@ -71,7 +73,9 @@ def add_stamp(image: Image, light: Image, x: float, y: float, factor: float, siz
             line[column + j] += f * part[j]
 
 
-@njit("void(f4[:, ::1], f8[:, ::1], i8[:, ::1], f4[:, :, :, :, ::1], i8[::1], f8)", cache=True, nogil=True)
+@compiled(
+    "void(f4[:, ::1], f8[:, ::1], i8[:, ::1], f4[:, :, :, :, ::1], i8[::1], f8)", cache=True, nogil=True
+)
 def draw_sources(
     image: Image, sources: Floats, plan: Indexes, tables: Image, rows: Indexes, sign: float
 ) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.psf_draw import FIT, FLUX, NOISE, X, Y, sample_source
 
 Image = NDArray[np.float32]
@@ -22,7 +22,7 @@ LIGHT, BY_X, BY_Y, WEIGHT, REST = 0, 1, 2, 3, 4
 STAMPS = 5
 
 
-@njit("void(f4[:, ::1], f4[:, ::1], f8[::1], i8, f8, f4[:, ::1])", cache=True, nogil=True)
+@compiled("void(f4[:, ::1], f4[:, ::1], f8[::1], i8, f8, f4[:, ::1])", cache=True, nogil=True)
 def weigh_disc(image: Image, residual: Image, source: Floats, fit: int, gain: float, stamps: Image) -> None:
     """Write residuals and inverse variances of the pixels of a source's disc, and blank its light elsewhere.
 
@@ -52,7 +52,7 @@ def weigh_disc(image: Image, residual: Image, source: Floats, fit: int, gain: fl
                 stamps[LIGHT, k] = stamps[BY_X, k] = stamps[BY_Y, k] = zero
 
 
-@njit("void(f4[:, ::1], i8, i8, f8[:, ::1], f8[::1])", cache=True, nogil=True, fastmath=True)
+@compiled("void(f4[:, ::1], i8, i8, f8[:, ::1], f8[::1])", cache=True, nogil=True, fastmath=True)
 def _own_sums(stamps: Image, size: int, first: int, normal: Floats, right: Floats) -> None:
     """Write the equations of one member by itself into rows and columns `first` to `first + 2`."""
     a00 = a01 = a02 = a11 = a12 = a22 = b0 = b1 = b2 = np.float32(0.0)
@@ -76,7 +76,7 @@ def _own_sums(stamps: Image, size: int, first: int, normal: Floats, right: Float
     right[i], right[j], right[k] = b0, b1, b2
 
 
-@njit("f8(f4[::1], f4[::1], f4[::1], i8, i8, i8, i8)", cache=True, nogil=True, fastmath=True)
+@compiled("f8(f4[::1], f4[::1], f4[::1], i8, i8, i8, i8)", cache=True, nogil=True, fastmath=True)
 def _overlap(a: Image, weight: Image, b: Image, n_a: int, n_b: int, row: int, column: int) -> float:
     """Sum a * weight * b over the pixels of both squares; b's first pixel lies at (row, column) of a's."""
     total = np.float32(0.0)
@@ -88,7 +88,7 @@ def _overlap(a: Image, weight: Image, b: Image, n_a: int, n_b: int, row: int, co
     return float(total)
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], f4[:, ::1], f8[:, ::1], i8[:, ::1], f4[:, :, :, :, ::1], i8[::1], f8, "
     "f4[:, :, ::1], f4[:, :, ::1], f8[:, ::1], f8[::1])",
     cache=True,
@@ -142,7 +142,7 @@ def normal_equations(
                     normal[3 * other + q, 3 * k + p] = total
 
 
-@njit("b1(f8[:, ::1], i8)", cache=True, nogil=True)
+@compiled("b1(f8[:, ::1], i8)", cache=True, nogil=True)
 def factor(a: Floats, n: int) -> bool:
     """Replace the lower half of a positive matrix by its Cholesky factor; False where it is not positive."""
     for i in range(n):
@@ -159,7 +159,7 @@ def factor(a: Floats, n: int) -> bool:
     return True
 
 
-@njit("void(f8[:, ::1], f8[::1], i8)", cache=True, nogil=True)
+@compiled("void(f8[:, ::1], f8[::1], i8)", cache=True, nogil=True)
 def solve(factored: Floats, b: Floats, n: int) -> None:
     """Solve in place with a Cholesky factor."""
     for i in range(n):
@@ -172,7 +172,7 @@ def solve(factored: Floats, b: Floats, n: int) -> None:
         b[i] /= factored[i, i]
 
 
-@njit("f8(f8[::1], f8)", cache=True, nogil=True)
+@compiled("f8(f8[::1], f8)", cache=True, nogil=True)
 def steep_flux(source: Floats, curvature: float) -> float:
     """Return the flux that turns flux * x into x: that of the source, or two sigma where it is fainter."""
     return max(source[FLUX], 2.0 / math.sqrt(max(curvature, 1e-30)))

@@ -7,9 +7,9 @@ that is spread by a variance t changes by half of t times its second derivatives
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.psf_draw import FIT, FLUX, sample_source
 from zsds_tasks.pixels.psf_equations import REST, STAMPS, WEIGHT, factor, solve, weigh_disc
 from zsds_tasks.pixels.psf_model import SIGMA_OF_FWHM
@@ -47,7 +47,7 @@ def is_extended(scene: Scene, rows: Indexes, share: float) -> NDArray[np.bool_]:
     return np.asarray((narrow > least) & (narrow > BELIEVED_SIGMA * error))
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], f4[:, ::1], f8[:, ::1], i8[:, ::1], f4[:, :, :, :, ::1], i8[::1], f8, f8[:, ::1])",
     cache=True,
     nogil=True,

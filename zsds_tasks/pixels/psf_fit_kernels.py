@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.psf_draw import FIT, FLUX, STEP, X_START, X, draw_sources, sample_source
 from zsds_tasks.pixels.psf_equations import (
     LIGHT,
@@ -36,7 +36,7 @@ LEAST_CURVATURE = 4.0
 MOST_STEP = 0.5
 
 
-@njit("void(f8[::1], f8[:, ::1], i8, f8[::1], f8)", cache=True, nogil=True)
+@compiled("void(f8[::1], f8[:, ::1], i8, f8[::1], f8)", cache=True, nogil=True)
 def _step(source: Floats, diagonal: Floats, k: int, change: Floats, roam: float) -> None:
     """Step a source, and note how far: in units of its errors as if it were alone."""
     flux = steep_flux(source, diagonal[k, 0])
@@ -51,7 +51,7 @@ def _step(source: Floats, diagonal: Floats, k: int, change: Floats, roam: float)
     source[STEP] = moved
 
 
-@njit("i8(i8[::1], i8[::1])", cache=True, nogil=True)
+@compiled("i8(i8[::1], i8[::1])", cache=True, nogil=True)
 def _largest(start: Indexes, groups: Indexes) -> int:
     most = 1
     for g in groups:
@@ -59,7 +59,7 @@ def _largest(start: Indexes, groups: Indexes) -> int:
     return most
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], f4[:, ::1], f8[:, ::1], i8[:, ::1], f4[:, :, :, :, ::1], i8[::1], i8[::1], i8[::1], "
     "f8, f8)",
     cache=True,
@@ -120,7 +120,7 @@ def sweep(
         draw_sources(residual, sources, plan, tables, members, -1.0)
 
 
-@njit("void(f8[::1], f4[:, ::1], i8, f4[::1], f4[::1], f8[::1])", cache=True, nogil=True)
+@compiled("void(f8[::1], f4[:, ::1], i8, f4[::1], f4[::1], f8[::1])", cache=True, nogil=True)
 def _judge(source: Floats, stamps: Image, fit: int, xx: Image, yy: Image, result: Floats) -> None:
     """Write chi, sharp and the number of pixels of one source.
 
@@ -145,7 +145,7 @@ def _judge(source: Floats, stamps: Image, fit: int, xx: Image, yy: Image, result
     result[SHARP] = (pp * qr - pq * pr) / determinant if determinant != 0.0 else 0.0
 
 
-@njit("void(f8[:, ::1], b1, i8, i8, f8, f8[::1], f8[::1])", cache=True, nogil=True)
+@compiled("void(f8[:, ::1], b1, i8, i8, f8, f8[::1], f8[::1])", cache=True, nogil=True)
 def _errors(
     factored: Floats, is_determined: bool, n: int, k: int, flux: float, right: Floats, result: Floats
 ) -> None:
@@ -163,7 +163,7 @@ def _errors(
             result[X_ERROR + p - 1] = error / max(abs(flux), 1e-30)
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], f4[:, ::1], f8[:, ::1], i8[:, ::1], f4[:, :, :, :, ::1], i8[::1], i8[::1], i8[::1], "
     "f8, f8[:, ::1])",
     cache=True,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+
+from zsds_tasks.pixels.kernels import compiled
 
 Floats = NDArray[np.float64]
 Indexes = NDArray[np.int64]
@@ -70,7 +71,7 @@ def group_sources(x: Floats, y: Floats, link_px: float, most: int) -> Groups:
     return Groups(np.append(first, n).astype(np.int64), member.astype(np.int64))
 
 
-@njit("void(i8[:, ::1], i8, i8[::1])", cache=True, nogil=True)
+@compiled("void(i8[:, ::1], i8, i8[::1])", cache=True, nogil=True)
 def _join(pairs: Indexes, most: int, parent: Indexes) -> None:
     """Set each source's parent to the lowest member of its group."""
     size = np.ones(len(parent), np.int64)

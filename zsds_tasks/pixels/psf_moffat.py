@@ -10,8 +10,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from zsds_tasks.pixels.kernels import compiled
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -190,7 +191,7 @@ def _inside(old: Floats, new: Floats, n_terms: int) -> Floats:
     return new
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], f8, f8, f8, f8[::1], f8[::1], b1, f8[:, ::1], f8[::1], f8[::1])", cache=True, nogil=True
 )
 def _sum_star(
@@ -247,7 +248,7 @@ def _sum_star(
         full[p, p] = full[p, p] * (1.0 + 1e-6) + 1e-12
 
 
-@njit(
+@compiled(
     "f8(f4[:, :, ::1], f8[::1], f8, f8, f8[:, ::1], f8[:, ::1], b1, f8[:, :, ::1], f8[:, ::1], "
     "f8[:, :, ::1], f8[:, ::1])",
     cache=True,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.psf_draw import PLAN_COLUMNS, SOURCE_COLUMNS, X, Y, draw_sources
 from zsds_tasks.pixels.psf_splines import MARGIN, MAX_TERMS, mix_tables, terms_at
 
@@ -20,7 +20,7 @@ GROWN_MOST = 100_000
 VISITED = np.float32(-np.inf)
 
 
-@njit("void(f4[:, ::1], u2[:, ::1], i8, f4[:, ::1])", cache=True, nogil=True)
+@compiled("void(f4[:, ::1], u2[:, ::1], i8, f4[:, ::1])", cache=True, nogil=True)
 def blank_unusable(image: Image, mask: Mask, bits: int, out: Image) -> None:
     """Copy an image, unusable pixels as NaN."""
     wanted = np.uint16(bits)
@@ -30,7 +30,7 @@ def blank_unusable(image: Image, mask: Mask, bits: int, out: Image) -> None:
             out[i, j] = np.float32(np.nan) if is_bad else image[i, j]
 
 
-@njit("i8(f4[:, ::1], i8[:, ::1], i8, i8)", cache=True, nogil=True)
+@compiled("i8(f4[:, ::1], i8[:, ::1], i8, i8)", cache=True, nogil=True)
 def _flood(image: Image, patch: Indexes, done: int, n: int) -> int:
     """Follow a patch of NaN from pixels `done` to `n` of a list, marking it; return its new length."""
     ny, nx = image.shape
@@ -46,7 +46,7 @@ def _flood(image: Image, patch: Indexes, done: int, n: int) -> int:
     return n
 
 
-@njit("void(f4[:, ::1], f8[::1], f8[::1])", cache=True, nogil=True)
+@compiled("void(f4[:, ::1], f8[::1], f8[::1])", cache=True, nogil=True)
 def grow_patches(image: Image, x: Floats, y: Floats) -> None:
     """Make the pixels that touch the patches of NaN under some places (whole numbers) NaN too."""
     ny, nx = image.shape
@@ -68,7 +68,7 @@ def grow_patches(image: Image, x: Floats, y: Floats) -> None:
         image[patch[k, 0], patch[k, 1]] = np.nan
 
 
-@njit("void(f4[:, :, :, :, ::1], i8, f8[::1], f8[::1], f4[:, :, :, :, ::1])", cache=True, nogil=True)
+@compiled("void(f4[:, :, :, :, ::1], i8, f8[::1], f8[::1], f4[:, :, :, :, ::1])", cache=True, nogil=True)
 def mix_places(tables: Image, degree: int, u: Floats, v: Floats, out: Image) -> None:
     """Write the tables (N, S, S, n, n) mixed for places in units of the polynomial."""
     terms = np.zeros(MAX_TERMS)
@@ -78,7 +78,7 @@ def mix_places(tables: Image, degree: int, u: Floats, v: Floats, out: Image) -> 
         mix_tables(tables, terms, half, out[k])
 
 
-@njit("void(f4[:, ::1], f8[::1], f8[::1], i8, f8[::1])", cache=True, nogil=True)
+@compiled("void(f4[:, ::1], f8[::1], f8[::1], i8, f8[::1])", cache=True, nogil=True)
 def usable_shares(residual: Image, x: Floats, y: Floats, reach: int, out: Floats) -> None:
     """Write the share of a disc around each place that is usable, of what lies inside the image."""
     ny, nx = residual.shape
@@ -93,7 +93,7 @@ def usable_shares(residual: Image, x: Floats, y: Floats, reach: int, out: Floats
         out[k] = usable / max(inside, 1)
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], f8[:, ::1], i8[:, ::1], f4[:, :, :, :, ::1], i8[::1], f4[:, :, ::1])",
     cache=True,
     nogil=True,

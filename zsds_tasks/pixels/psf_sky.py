@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.mesh import Mesh, mesh_shape
 
 Image = NDArray[np.float32]
@@ -44,7 +44,7 @@ def remaining_sky(residual: Image, noise: Mesh, cell: int) -> Mesh:
     return Mesh(ndimage.median_filter(values, SMOOTHED_CELLS, mode="nearest"), cell, shape)
 
 
-@njit("void(f4[:, ::1], f4[:, ::1], i8, f4[:, ::1])", cache=True, nogil=True)
+@compiled("void(f4[:, ::1], f4[:, ::1], i8, f4[:, ::1])", cache=True, nogil=True)
 def _clipped_means(residual: Image, noise: Image, cell: int, out: Image) -> None:
     """Write the clipped mean of every second pixel of every second row of each cell."""
     ny, nx = residual.shape

@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from zsds_tasks.pixels.kernels import compiled
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -52,7 +53,7 @@ def spline_coefficients(values: Floats) -> Floats:
     return np.asarray(ndimage.spline_filter1d(once, order=3, axis=-2, mode="mirror"))
 
 
-@njit("void(f8, f8, i8, f8[::1])", cache=True, nogil=True)
+@compiled("void(f8, f8, i8, f8[::1])", cache=True, nogil=True)
 def terms_at(u: float, v: float, degree: int, out: Floats) -> None:
     """Write the 1, 3 or 6 polynomial terms of degree 0, 1 or 2 at a place in units of half the image."""
     out[0] = 1.0
@@ -62,7 +63,7 @@ def terms_at(u: float, v: float, degree: int, out: Floats) -> None:
         out[3], out[4], out[5] = 1.5 * u * u - 0.5, u * v, 1.5 * v * v - 0.5
 
 
-@njit("void(f4[:, :, :, :, ::1], f8[::1], i8, f4[:, :, :, ::1])", cache=True, nogil=True, fastmath=True)
+@compiled("void(f4[:, :, :, :, ::1], f8[::1], i8, f4[:, :, :, ::1])", cache=True, nogil=True, fastmath=True)
 def mix_tables(tables: Image, terms: Floats, reach: int, out: Image) -> None:
     """Add up the tables of the terms as far as a stamp of 2 reach + 1 pixels needs them.
 
@@ -96,7 +97,7 @@ def mix_tables(tables: Image, terms: Floats, reach: int, out: Image) -> None:
                     out[p, q, i, j] = value
 
 
-@njit("void(f8, i8, i8[:, ::1], f4[:, ::1])", cache=True, nogil=True)
+@compiled("void(f8, i8, i8[:, ::1], f4[:, ::1])", cache=True, nogil=True)
 def spline_taps(shift: float, s: int, place: NDArray[np.int64], weight: Image) -> None:
     """Write the taps of the cubic spline along one axis for a star at `shift` px from its pixel's middle.
 
@@ -134,7 +135,7 @@ def spline_taps(shift: float, s: int, place: NDArray[np.int64], weight: Image) -
         place[k, 0], place[k, 1] = at - row * s, row
 
 
-@njit(
+@compiled(
     "void(f4[:, :, :, ::1], f8, f8, i8, i8, i8, i8, f4[:, ::1], f4[:, :, ::1])",
     cache=True,
     nogil=True,

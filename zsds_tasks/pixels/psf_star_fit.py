@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.psf_model import PsfModel
 from zsds_tasks.pixels.psf_splines import MARGIN, MAX_TERMS, mix_tables, sample_table, terms_at
 
@@ -92,7 +92,7 @@ def fit_stars(
     return StarFit(found[:, 0].copy(), found[:, 1:3].copy(), found[:, 3].copy(), found[:, 4].copy(), weight)
 
 
-@njit("void(f4[:, ::1], f8, f4[::1], f4[::1])", cache=True, nogil=True)
+@compiled("void(f4[:, ::1], f8, f4[::1], f4[::1])", cache=True, nogil=True)
 def _flatten(stamp: Image, level: float, value: Image, good: Image) -> None:
     """Write the pixels over a level in a row, unusable ones as 0, and 1 for those usable inside a circle."""
     n = stamp.shape[0]
@@ -105,7 +105,7 @@ def _flatten(stamp: Image, level: float, value: Image, good: Image) -> None:
             good[i * n + j] = np.float32(1.0) if inside else np.float32(0.0)
 
 
-@njit(
+@compiled(
     "void(f4[::1], f4[::1], f4[::1], f8[::1], f8, f8, f4[::1], f4[::1])",
     cache=True,
     nogil=True,
@@ -136,7 +136,7 @@ def _weigh(
         rest[k] = r
 
 
-@njit("void(f4[::1], f4[::1], f4[::1], f4[::1], f8[::1])", cache=True, nogil=True, fastmath=True)
+@compiled("void(f4[::1], f4[::1], f4[::1], f4[::1], f8[::1])", cache=True, nogil=True, fastmath=True)
 def _first_guess(value: Image, good: Image, light: Image, sky: Image, found: Floats) -> None:
     """Write the flux that fits with the pixels' own light as their noise."""
     above = below = np.float32(0.0)
@@ -147,7 +147,7 @@ def _first_guess(value: Image, good: Image, light: Image, sky: Image, found: Flo
     found[0] = max(above / max(below, np.float32(1e-30)), np.float32(1e-3))
 
 
-@njit(
+@compiled(
     "void(f4[::1], f4[::1], f4[::1], f4[::1], f4[::1], f8, f8[:, ::1], f8[::1])",
     cache=True,
     nogil=True,
@@ -180,7 +180,7 @@ def _sum_normal(
         normal[k, k] = normal[k, k] * (1.0 + 1e-6) + 1e-12
 
 
-@njit("void(f4[::1], f4[::1], f4[::1], f4[::1], f4[::1], f8, f8[::1])", cache=True, nogil=True)
+@compiled("void(f4[::1], f4[::1], f4[::1], f4[::1], f4[::1], f8, f8[::1])", cache=True, nogil=True)
 def _judge(
     weight: Image, rest: Image, light: Image, xx: Image, yy: Image, core: float, found: Floats
 ) -> None:
@@ -207,7 +207,7 @@ def _judge(
     found[4] = (pp * qr - pq * pr) / determinant if determinant > 0.0 else 0.0
 
 
-@njit(
+@compiled(
     "void(f4[:, :, :, :, ::1], i8, f4[:, :, ::1], f8[:, ::1], f8[:, ::1], f8, f8, i8, f8[:, ::1], "
     "f4[:, :, ::1])",
     cache=True,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.psf_model import PsfModel
 from zsds_tasks.pixels.psf_splines import MARGIN, mix_tables, sample_table
 from zsds_tasks.pixels.psf_star_fit import StarFit
@@ -34,7 +34,7 @@ def residual_pixels(model: PsfModel, stamps: Image, terms: Floats, fit: StarFit,
     return out
 
 
-@njit(
+@compiled(
     "void(f4[:, :, :, :, ::1], f4[:, :, ::1], f8[:, ::1], f8[::1], f8, f8[:, ::1], f4[:, :, ::1], "
     "f4[:, :, ::1])",
     cache=True,

@@ -6,12 +6,12 @@ import math
 from typing import Annotated
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy.spatial import cKDTree
 
 from zsds_tasks.declarations import Declaration
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.peaks import Peaks, star_sigmas
 
 Image = NDArray[np.float32]
@@ -146,7 +146,7 @@ def cut_stamps(image: Image, mask: Mask, bits: int, x: Floats, y: Floats, half: 
     return stamps, np.column_stack([x - column, y - row])
 
 
-@njit("void(f4[:, ::1], u2[:, ::1], i8, i8[::1], i8[::1], i8, f4[:, :, ::1])", cache=True, nogil=True)
+@compiled("void(f4[:, ::1], u2[:, ::1], i8, i8[::1], i8[::1], i8, f4[:, :, ::1])", cache=True, nogil=True)
 def _cut(
     image: Image,
     mask: Mask,
@@ -169,7 +169,7 @@ def _cut(
                     out[k, i, j] = np.nan
 
 
-@njit("void(u2[:, ::1], i8, f4[:, ::1], i8[::1], i8[::1], i8, i8, f8[:, ::1])", cache=True, nogil=True)
+@compiled("void(u2[:, ::1], i8, f4[:, ::1], i8[::1], i8[::1], i8, i8, f8[:, ::1])", cache=True, nogil=True)
 def _bad_counts(
     mask: Mask,
     bits: int,

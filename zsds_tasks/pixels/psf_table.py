@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.psf_splines import MARGIN, mix_tables, sample_table, spline_taps
 
 Image = NDArray[np.float32]
@@ -96,7 +96,7 @@ def _dot(a: Image, b: Image) -> float:
     return float(np.sum(a * b, dtype=np.float64))
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], f8, f8, i8, i8, f4[:, :, :, ::1], f4[:, :, ::1])", cache=True, nogil=True, fastmath=True
 )
 def _spread(stamp: Image, dx: float, dy: float, half: int, power: int, local: Image, work: Image) -> None:
@@ -126,7 +126,7 @@ def _spread(stamp: Image, dx: float, dy: float, half: int, power: int, local: Im
                     line[j] += w * part[j]
 
 
-@njit(
+@compiled(
     "void(f4[:, :, :, ::1], f8[:, ::1], i8, i8, f4[:, :, :, :, ::1])", cache=True, nogil=True, fastmath=True
 )
 def _add_terms(local: Image, terms: Floats, star: int, power: int, out: Image) -> None:
@@ -138,7 +138,7 @@ def _add_terms(local: Image, terms: Floats, star: int, power: int, out: Image) -
             line[k] += w * flat[k]
 
 
-@njit(
+@compiled(
     "void(f4[:, :, ::1], f4[:, :, ::1], f8[::1], f8[:, ::1], f8[:, ::1], i8, f4[:, :, :, :, ::1])",
     cache=True,
     nogil=True,
@@ -161,7 +161,7 @@ def _gather(
         _add_terms(local, terms, star, power, out)
 
 
-@njit(
+@compiled(
     "void(f4[:, :, :, :, ::1], f4[:, :, ::1], f8[::1], f8[:, ::1], f8[:, ::1], f4[:, :, :, :, ::1])",
     cache=True,
     nogil=True,

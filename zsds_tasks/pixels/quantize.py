@@ -10,8 +10,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from zsds_tasks.pixels.kernels import compiled
 
 N_RANDOM = 10_000
 PARK_MILLER_END = 1_043_618_065
@@ -50,7 +51,7 @@ def random_numbers() -> Image:
     return numbers.astype(np.float32)
 
 
-@njit("f8(f4[::1])", cache=True, nogil=True)
+@compiled("f8(f4[::1])", cache=True, nogil=True)
 def tile_noise(values: Image) -> float:
     """Return the noise of a tile: the least of its differences of second, third and fifth order.
 
@@ -91,7 +92,7 @@ def tile_noise(values: Image) -> float:
     return least
 
 
-@njit("Tuple((f4, f4, i8))(f4[::1])", cache=True, nogil=True, error_model="numpy")
+@compiled("Tuple((f4, f4, i8))(f4[::1])", cache=True, nogil=True, error_model="numpy")
 def tile_range(values: Image) -> tuple[np.float32, np.float32, int]:
     """Return the least and largest number of a tile and how many are NaN; (inf, -inf) if all are."""
     low, high, undefined = np.float32(np.inf), np.float32(-np.inf), 0
@@ -102,7 +103,7 @@ def tile_range(values: Image) -> tuple[np.float32, np.float32, int]:
     return low, high, undefined
 
 
-@njit("void(f4[::1], f8, f8, i8, f4[::1], i8, i4[::1])", cache=True, nogil=True)
+@compiled("void(f4[::1], f8, f8, i8, f4[::1], i8, i4[::1])", cache=True, nogil=True)
 def quantize(
     values: Image, zero: float, step: float, offset: int, random: Image, tile: int, out: Integers
 ) -> None:
@@ -137,7 +138,7 @@ def quantize(
         seed = (seed + 1) % N_RANDOM
 
 
-@njit("void(i4[::1], f8, f8, i8, i8, f4[::1], i8, f4[::1])", cache=True, nogil=True)
+@compiled("void(i4[::1], f8, f8, i8, i8, f4[::1], i8, f4[::1])", cache=True, nogil=True)
 def dequantize(
     counts: Integers, zero: float, step: float, blank: int, method: int, random: Image, tile: int, out: Image
 ) -> None:

@@ -12,8 +12,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numpy.typing import NDArray
+
+from zsds_tasks.pixels.kernels import compiled
 
 MASK = 0xFFFF
 INTACT = -1
@@ -31,7 +33,7 @@ _ONES = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _LEADING_ZEROS = np.array([8 - n.bit_length() for n in range(256)], np.int64)
 
 
-@njit(types.uint64(_BYTES, types.int64), cache=True, nogil=True)
+@compiled(types.uint64(_BYTES, types.int64), cache=True, nogil=True)
 def _word(data: NDArray[np.uint8], position: int) -> Bits:
     """Return eight bytes as a big-endian number."""
     at = _U(position)  # an index without a sign: the compiler makes one load of this
@@ -42,7 +44,7 @@ def _word(data: NDArray[np.uint8], position: int) -> Bits:
     )  # fmt: skip
 
 
-@njit(_HELD(_BYTES, types.int64, types.int64, types.uint64, types.int64), cache=True, nogil=True)
+@compiled(_HELD(_BYTES, types.int64, types.int64, types.uint64, types.int64), cache=True, nogil=True)
 def _last_bytes(
     data: NDArray[np.uint8], position: int, end: int, held: Bits, n_held: int
 ) -> tuple[int, Bits, int]:
@@ -54,7 +56,7 @@ def _last_bytes(
     return position, held, n_held
 
 
-@njit(_HELD(_BYTES, types.int64, types.int64, types.uint64, types.int64), cache=True, nogil=True)
+@compiled(_HELD(_BYTES, types.int64, types.int64, types.uint64, types.int64), cache=True, nogil=True)
 def _fill(data: NDArray[np.uint8], position: int, end: int, held: Bits, n_held: int) -> tuple[int, Bits, int]:
     """Take bytes in until 56 bits or more are held, left-aligned, or none are left.
 
@@ -66,7 +68,7 @@ def _fill(data: NDArray[np.uint8], position: int, end: int, held: Bits, n_held: 
     return _last_bytes(data, position, end, held, n_held)
 
 
-@njit(
+@compiled(
     types.Tuple((types.int64, types.int64, types.uint64, types.int64))(
         _BYTES, types.int64, types.int64, types.uint64, types.int64
     ),
@@ -95,7 +97,7 @@ def _long_run(
     return zeros, position, held, n_held
 
 
-@njit(
+@compiled(
     [
         types.int64(_BYTES, types.int64, types.int64, types.int64, types.int64, out)
         for out in (types.uint16[::1], types.int32[::1])
@@ -173,7 +175,7 @@ def decode_tile(  # noqa: C901, PLR0912 - one loop over a bit stream, in the ord
     return done
 
 
-@njit(
+@compiled(
     types.int64(
         _BYTES, _PLACES, _PLACES, types.int64, types.int64, types.int64, types.int64, types.uint16[:, ::1]
     ),

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from zsds_tasks.pixels.kernels import compiled
 
 BLOCK_SIZE = 32
 SIGN_OFFSET = 32768  # FITS has no unsigned 16-bit integers: BZERO
@@ -62,7 +63,7 @@ def bound(n_pixels: int, itemsize: int) -> int:
     return itemsize * (n_pixels + 1) + n_pixels // BLOCK_SIZE + 2 + SLACK
 
 
-@njit("void(u1[::1], i8, u8)", cache=True, nogil=True)
+@compiled("void(u1[::1], i8, u8)", cache=True, nogil=True)
 def _store(heap: Bytes, used: int, held: Bits) -> None:
     """Write the four low bytes of a number, the highest first."""
     at = _U(used)  # an index without a sign: the compiler makes one store of this
@@ -72,7 +73,7 @@ def _store(heap: Bytes, used: int, held: Bits) -> None:
     heap[at + _U(3)] = np.uint8(held)
 
 
-@njit("Tuple((i8, u8, i8))(u1[::1], i8, u8, i8, u8, i8)", cache=True, nogil=True)
+@compiled("Tuple((i8, u8, i8))(u1[::1], i8, u8, i8, u8, i8)", cache=True, nogil=True)
 def _put(heap: Bytes, used: int, held: Bits, n_held: Bits, value: Bits, bits: int) -> tuple[int, Bits, int]:
     """Append up to 32 bits; return bytes used, what is held back and how many bits of it count (0 to 31)."""
     held, n_held = (held << _U(bits)) | value, n_held + bits
@@ -83,7 +84,7 @@ def _put(heap: Bytes, used: int, held: Bits, n_held: Bits, value: Bits, bits: in
     return used, held, n_held
 
 
-@njit("i8(u8, i8)", cache=True, nogil=True)
+@compiled("i8(u8, i8)", cache=True, nogil=True)
 def _low_bits(total: Bits, n: int) -> int:
     """Return how many bits of each difference are written as they are."""
     sum_less_half: Any = np.int64(total) - n // 2 - 1
@@ -95,7 +96,7 @@ def _low_bits(total: Bits, n: int) -> int:
     return fs
 
 
-@njit("Tuple((i8, u8, i8))(u8[::1], i8, i8, u1[::1], i8, u8, i8)", cache=True, nogil=True)
+@compiled("Tuple((i8, u8, i8))(u8[::1], i8, i8, u1[::1], i8, u8, i8)", cache=True, nogil=True)
 def _verbatim(
     folded: NDArray[np.uint64], n: int, width: int, heap: Bytes, used: int, held: Bits, n_held: Bits
 ) -> tuple[int, Bits, int]:
@@ -104,7 +105,7 @@ def _verbatim(
     return used, held, n_held
 
 
-@njit("Tuple((i8, u8, i8))(u1[::1], i8, u8, i8, u8)", cache=True, nogil=True)
+@compiled("Tuple((i8, u8, i8))(u1[::1], i8, u8, i8, u8)", cache=True, nogil=True)
 def _put_zeros(heap: Bytes, used: int, held: Bits, n_held: Bits, zeros: Bits) -> tuple[int, Bits, int]:
     """Append zeros, however many."""
     while zeros > _U(0):
@@ -114,7 +115,7 @@ def _put_zeros(heap: Bytes, used: int, held: Bits, n_held: Bits, zeros: Bits) ->
     return used, held, n_held
 
 
-@njit(["i8(i4[::1], u1[::1], i8)", "i8(u2[::1], u1[::1], i8)"], cache=True, nogil=True)
+@compiled(["i8(i4[::1], u1[::1], i8)", "i8(u2[::1], u1[::1], i8)"], cache=True, nogil=True)
 def encode_tile(pixels: NDArray[np.integer], heap: Bytes, used: int) -> int:
     """Append the stream of one tile.
 
@@ -179,7 +180,7 @@ def encode_tile(pixels: NDArray[np.integer], heap: Bytes, used: int) -> int:
     return used
 
 
-@njit("i8(u2[:, ::1], i8, u1[::1], i8[::1])", cache=True, nogil=True)
+@compiled("i8(u2[:, ::1], i8, u1[::1], i8[::1])", cache=True, nogil=True)
 def _compress(image: NDArray[np.uint16], tile_rows: int, heap: Bytes, lengths: Integers) -> int:
     ny, nx = image.shape
     flat = image.reshape(ny * nx)

@@ -10,12 +10,13 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numpy.typing import NDArray
 
 from zsds_tasks.pixels import quantize
 from zsds_tasks.pixels.fits import Hdu, Header, StructureError
 from zsds_tasks.pixels.images import DEFAULT_BLOCK
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.quantize import dequantize, random_numbers
 from zsds_tasks.pixels.rice import INTACT, decode_tile
 from zsds_tasks.pixels.tile_table import DecodeError, TileTable, read_tile_table
@@ -189,7 +190,7 @@ def _unzipped(stream: bytes, shape: tuple[int, ...], which: str) -> Image:
     return np.frombuffer(plain, ">f4").reshape(shape).astype(np.float32)
 
 
-@njit(
+@compiled(
     types.int64(
         _BYTES, types.int64[::1], types.int64[::1], types.float64[::1], types.float64[::1], types.int64[::1],
         types.UniTuple(types.int64, 6), types.float32[::1], types.float32[:, ::1],

@@ -16,6 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.mesh import Image
 from zsds_tasks.pixels.segmentation_scan import Indexes, find_root
 
@@ -144,7 +145,7 @@ def _flood_component(
     return n, parent, peak_at
 
 
-@njit(_FLOOD, cache=True, nogil=True)
+@compiled(_FLOOD, cache=True, nogil=True)
 def part_components(
     pixels: Indexes,
     first: Indexes,

@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.mesh import Image
 
 Mask = NDArray[np.uint16]
@@ -25,7 +26,7 @@ _SCAN = (
 )
 
 
-@njit("f4(f4[:, ::1], u2[:, ::1], u2, i8, i8)", cache=True)
+@compiled("f4(f4[:, ::1], u2[:, ::1], u2, i8, i8)", cache=True)
 def _mean_around(image: Image, mask: Mask, bits: np.uint16, y: int, x: int) -> np.float32:
     """Return the mean of the usable pixels of the 5 x 5 around one, nearer ones counting more; 0 if none."""
     total, weight = np.float32(0), np.float32(0)
@@ -68,7 +69,7 @@ def _filter_row(
             out[x] += weight * (line[k + x] + line[right + x])
 
 
-@njit("i4(i4[::1], i4)", cache=True)
+@compiled("i4(i4[::1], i4)", cache=True)
 def find_root(parent: Indexes, i: np.int32) -> np.int32:
     """Return the root of a tree of the union-find, halving the path to it."""
     while parent[i] != i:
@@ -133,7 +134,7 @@ def _row_above(
     return n, m
 
 
-@njit(_SCAN, cache=True, nogil=True)
+@compiled(_SCAN, cache=True, nogil=True)
 def scan_image(
     image: Image,
     mask: Mask,
@@ -209,7 +210,7 @@ def scan_image(
     return pixels[:n].copy(), values[:n].copy(), runs[:m].copy(), parent[:m].copy()
 
 
-@njit("Tuple((i4[::1], i4[::1], i8))(i4[:, ::1], i4[::1], i8)", cache=True, nogil=True)
+@compiled("Tuple((i4[::1], i4[::1], i8))(i4[:, ::1], i4[::1], i8)", cache=True, nogil=True)
 def group_pixels(runs: Indexes, parent: Indexes, least: int) -> tuple[Indexes, Indexes, int]:
     """Return the pixels in order of their component, small components left out.
 

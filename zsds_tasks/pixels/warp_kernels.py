@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from zsds_tasks.pixels.kernels import compiled
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.uint16]
@@ -16,8 +17,7 @@ Places = NDArray[np.int64]
 
 LOBES = 3
 TAPS = 2 * LOBES
-PHASES = 4096
-"""Steps of a pixel in which kernel weights are tabulated: places are rounded by 1/8192 px at most."""
+PHASES = 4096  # of a pixel, for which kernel weights are tabulated: places are rounded by 1/8192 px at most
 EXACT_DEGREE = 2  # of polynomials that the kernel returns as they are
 LEAST_WEIGHT = np.float32(0.5)
 PARTLY, OUTSIDE, DONE = -1, -2, -3  # in the place of a kernel's first pixel
@@ -50,7 +50,7 @@ def node_weights(step: int) -> Floats:
     return np.ascontiguousarray(np.stack(columns, axis=1))
 
 
-@njit("void(f8[:, ::1], f8[:, ::1], i8, f8[::1])", cache=True, nogil=True, error_model="numpy")
+@compiled("void(f8[:, ::1], f8[:, ::1], i8, f8[::1])", cache=True, nogil=True, error_model="numpy")
 def places_along(nodes: Floats, weights: Floats, row: int, out: Floats) -> None:
     """Write one input coordinate of every pixel of an output row; `nodes` have one more on every side."""
     step = weights.shape[0]
@@ -67,7 +67,7 @@ def places_along(nodes: Floats, weights: Floats, row: int, out: Floats) -> None:
             out[first + k] = weights[k, 0] * a + weights[k, 1] * b + weights[k, 2] * c + weights[k, 3] * d
 
 
-@njit("void(f4[:, ::1], i8, i8, f4[::1])", cache=True, nogil=True, error_model="numpy")
+@compiled("void(f4[:, ::1], i8, i8, f4[::1])", cache=True, nogil=True, error_model="numpy")
 def linear_along(nodes: Image, step: int, row: int, out: Image) -> None:
     """Write a smooth map at every pixel of a row; node (i, j) lies at pixel (j step, i step)."""
     cell = row // step
@@ -81,7 +81,7 @@ def linear_along(nodes: Image, step: int, row: int, out: Image) -> None:
             out[first + k] = left + np.float32(k) * slope
 
 
-@njit("void(f4[:, ::1], u2[:, ::1], u2, u1[:, ::1])", cache=True, nogil=True, error_model="numpy")
+@compiled("void(f4[:, ::1], u2[:, ::1], u2, u1[:, ::1])", cache=True, nogil=True, error_model="numpy")
 def mark_windows(image: Image, mask: Mask, bits: int, near: Bytes) -> None:
     """Mark the pixels from which a window of 6 x 6, upward and to the right, holds one that is unusable."""
     ny, nx = image.shape
@@ -99,7 +99,7 @@ def mark_windows(image: Image, mask: Mask, bits: int, near: Bytes) -> None:
             near[y, x] = ring[0, x] | ring[1, x] | ring[2, x] | ring[3, x] | ring[4, x] | ring[5, x]
 
 
-@njit(
+@compiled(
     "UniTuple(f4, 2)(f4[:, ::1], u2[:, ::1], u2, f4[::1], f4[::1], i8, i8)",
     cache=True,
     nogil=True,
@@ -136,7 +136,7 @@ def _kernel_sum(
     return total / weight, good / (high * wide)
 
 
-@njit(
+@compiled(
     "void(f8[::1], f8[::1], i8, i8, i8[::1], i8[::1], i8[::1])", cache=True, nogil=True, error_model="numpy"
 )
 def _split(
@@ -158,7 +158,7 @@ def _split(
             starts[k] = low * nx + left if inside else PARTLY
 
 
-@njit(
+@compiled(
     "void(f4[::1], u1[::1], i8, i8[::1], i8[::1], i8[::1], f4[:, ::1], f4[::1], f4[::1])",
     cache=True,
     nogil=True,
@@ -196,7 +196,7 @@ def _whole_kernels(
         starts[k] = DONE
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], u2[:, ::1], u2, u1[:, ::1], f8[:, ::1], f8[:, ::1], f4[:, ::1], f8[:, ::1], f4[:, ::1],"
     " f4, f4[:, ::1], f4[:, ::1])",
     cache=True,
@@ -245,7 +245,7 @@ def resample(
             out[row, k] = value * areas[k] if share >= least else np.float32(np.nan)
 
 
-@njit("f4(f4[:, ::1], f8, f8)", cache=True, nogil=True, error_model="numpy")
+@compiled("f4(f4[:, ::1], f8, f8)", cache=True, nogil=True, error_model="numpy")
 def _of_four(plane: Image, x: float, y: float) -> np.float32:
     """Return the mean of the four pixels around a place by their weights, those without a number left out.
 
@@ -268,7 +268,7 @@ def _of_four(plane: Image, x: float, y: float) -> np.float32:
     return total / weight if weight > np.float32(0.5) else np.float32(np.nan)
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], f8[:, ::1], f8[:, ::1], f8[:, ::1], f4[:, ::1])",
     cache=True,
     nogil=True,

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.zogy_load import BRIGHT_HOLE, GOOD, HOLE
 
 Image = NDArray[np.float32]
@@ -18,7 +18,7 @@ Marks = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, ::1], f8, f8, f8)",
     cache=True,
     nogil=True,
@@ -61,7 +61,7 @@ def mix_spectra(
             new_psf[i, a], new_psf[i, b] = wr * (qa * ra + qb * rb), wr * (qa * rb - qb * ra)
 
 
-@njit("void(f4[:, ::1], f4[:, ::1], i8, i8, f4[::1])", cache=True, nogil=True, fastmath=True)
+@compiled("void(f4[:, ::1], f4[:, ::1], i8, i8, f4[::1])", cache=True, nogil=True, fastmath=True)
 def _add_filtered(image: Image, kernel: Image, y: int, x0: int, out: Image) -> None:
     """Add a part of a row of an image, correlated with a small kernel of odd size, to `out`."""
     half = kernel.shape[0] // 2
@@ -76,7 +76,7 @@ def _add_filtered(image: Image, kernel: Image, y: int, x0: int, out: Image) -> N
                 out[k] += w * part[k]
 
 
-@njit("void(u1[:, ::1], i8, i8, i8, u1, u1[::1], u1[::1])", cache=True, nogil=True)
+@compiled("void(u1[:, ::1], i8, i8, i8, u1, u1[::1], u1[::1])", cache=True, nogil=True)
 def _grow_row(marks: Marks, y: int, x0: int, grow: int, least: int, work: Marks, out: Marks) -> None:
     """Set `out` where a mark of at least `least` lies within a square of half side `grow`."""
     n = out.size
@@ -91,7 +91,7 @@ def _grow_row(marks: Marks, y: int, x0: int, grow: int, least: int, work: Marks,
                 out[k] = 1
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, ::1], f8[::1], "
     "u1[:, ::1], i8[::1], i8[::1], f4[:, :], f4[:, :], f4[:, :])",
     cache=True,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from zsds_tasks.pixels.kernels import compiled
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.uint16]
@@ -15,7 +16,7 @@ Floats = NDArray[np.float64]
 GOOD, HOLE, BRIGHT_HOLE = 0, 1, 2
 
 
-@njit("void(f4[:, ::1], f8, i8, i8, f4[::1])", cache=True, nogil=True, fastmath={"contract", "arcp"})
+@compiled("void(f4[:, ::1], f8, i8, i8, f4[::1])", cache=True, nogil=True, fastmath={"contract", "arcp"})
 def _mesh_row(values: Image, cell: float, y: int, x0: int, out: Image) -> None:
     """Write a mesh (see `zsds_tasks.pixels.mesh.Mesh`) along a part of a row, node to node."""
     rows, columns = values.shape
@@ -38,7 +39,7 @@ def _mesh_row(values: Image, cell: float, y: int, x0: int, out: Image) -> None:
         start = end
 
 
-@njit("void(f4[::1], f4, i8, i8, f4[::1], f4[::1])", cache=True, nogil=True)
+@compiled("void(f4[::1], f4, i8, i8, f4[::1], f4[::1])", cache=True, nogil=True)
 def _empty_row(sky: Image, scale: np.float32, first: int, last: int, out: Image, variance: Image) -> None:
     """Write a part of a row beyond the frame: nothing, with the noise of blank sky."""
     for k in range(first, last):
@@ -46,7 +47,7 @@ def _empty_row(sky: Image, scale: np.float32, first: int, last: int, out: Image,
         out[k], variance[k] = np.float32(0.0), s * s
 
 
-@njit("void(f4[::1], f4[::1], f4[::1], f4[::1], f4, f4[::1], f4[::1])", cache=True, nogil=True)
+@compiled("void(f4[::1], f4[::1], f4[::1], f4[::1], f4, f4[::1], f4[::1])", cache=True, nogil=True)
 def _lit_row(
     line: Image, base: Image, factor: Image, sky: Image, share: np.float32, out: Image, variance: Image
 ) -> None:
@@ -59,7 +60,7 @@ def _lit_row(
         variance[k] = s * s + factor[k] * share * max(value, zero)
 
 
-@njit("void(f4[::1], f4[::1], f4[::1], f4[::1], f4[::1], f4[::1])", cache=True, nogil=True)
+@compiled("void(f4[::1], f4[::1], f4[::1], f4[::1], f4[::1], f4[::1])", cache=True, nogil=True)
 def _known_row(line: Image, base: Image, factor: Image, errors: Image, out: Image, variance: Image) -> None:
     """Write a part of a row, and the variance of each pixel, whose error is known."""
     for k in range(out.size):
@@ -68,7 +69,7 @@ def _known_row(line: Image, base: Image, factor: Image, errors: Image, out: Imag
         variance[k] = s * s
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], f4[:, ::1], f4[:, ::1], f8, f4[:, ::1], f8, f8, f8[::1], i8, i8, f4[:, ::1], "
     "f4[:, ::1])",
     cache=True,
@@ -139,7 +140,7 @@ def load_frame(
                 _lit_row(line, base[part], factor[part], sky[part], np.float32(per_light), values, squares)
 
 
-@njit(
+@compiled(
     "i8(u2[:, ::1], i8, i8, i8, f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, ::1], f8, f8, u1[:, ::1])",
     cache=True,
     nogil=True,

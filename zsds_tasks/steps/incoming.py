@@ -122,6 +122,20 @@ def look(folder: Path, config: IncomingConfig, clock: Callable[[], float] = time
     return Contents(tuple(sorted(complete, key=_age)), tuple(sorted(unsettled, key=_age)), tuple(foreign))
 
 
+def require_files(folder: Path) -> None:
+    """Raise unless something lies in the folder, whatever it is; asking imports little.
+
+    Raises
+    ------
+    NothingToDoError
+        If there is nothing that an ingest would look at.
+    ConfigurationError
+        If it is no folder or may not be read.
+    """
+    if not _names(folder):
+        raise NothingToDoError("nothing complete to ingest", subject=str(folder))
+
+
 def settled(
     deliveries: tuple[Delivery, ...],
     config: IncomingConfig,

@@ -13,7 +13,6 @@ from zsds_tasks.lakehouse.release_making import make_release
 from zsds_tasks.lakehouse.release_tables import UncheckedError
 from zsds_tasks.lakehouse.releases import Release, latest_release
 from zsds_tasks.settings import Settings
-from zsds_tasks.steps.catalog_checks import check_catalogs
 
 _ATTEMPTS = 3
 
@@ -123,6 +122,8 @@ def _made(
         try:
             return make_release(lakehouse, settings, title=title, now=now, checked=checked)
         except UncheckedError:
+            from zsds_tasks.steps.catalog_checks import check_catalogs  # noqa: PLC0415 - slow, rarely needed
+
             compact_tables(lakehouse, settings)
             checked = check_catalogs(lakehouse, settings=settings).versions
     return make_release(lakehouse, settings, title=title, now=now, checked=checked)

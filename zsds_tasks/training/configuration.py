@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from zsds_tasks.declarations import Declaration, read_declaration
+from zsds_tasks.science.alerts.select import TriggerConfig
+from zsds_tasks.steps.alerts.configuration import load_alerts_config
 
 STAGE = "training"
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -74,10 +76,10 @@ class SetsConfig(Declaration):
 class TreesConfig(Declaration):
     """Gradient-boosted trees over the features of candidates."""
 
-    trees: Count = 500
+    trees: Count = 600
     leaves: Count = 15
     learning_rate: Positive = 0.02
-    least_rows: Count = Field(40, description="of a leaf")
+    least_rows: Count = Field(15, description="of a leaf; some artefacts are rare")
     feature_share: Share = Field(0.6, description="of the features that each tree sees")
     row_share: Share = Field(0.8, description="of the rows that each tree sees")
     patience: Count = Field(40, description="trees without gain on the validation seeds before it stops")
@@ -90,17 +92,25 @@ class TreesConfig(Declaration):
 class NetworkConfig(Declaration):
     """A small convolutional network over triplets of stamps."""
 
-    filters: tuple[Count, Count, Count, Count] = (16, 24, 32, 32)
+    near_filters: tuple[Count, Count, Count, Count] = Field(
+        (16, 24, 32, 48), description="of the convolutions over the middle, pixel by pixel"
+    )
+    wide_filters: tuple[Count, Count] = Field(
+        (12, 16), description="of those over the whole stamp at a third of the resolution"
+    )
     hidden: Count = 64
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.4
-    learning_rate: Positive = 1e-3
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    learning_rate: Positive = Field(3e-3, description="the highest: a short rise, then down as a cosine")
     weight_decay: Annotated[float, Field(ge=0)] = 2e-2
+    averaging: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.997, description="share of the running mean of the weights that each step keeps; it is the model"
+    )
     batch: Count = 64
-    epochs: Count = Field(16, description="at most")
-    rows_per_epoch: Count = Field(6000, description="drawn anew each time, kinds balanced")
+    epochs: Count = Field(12, description="at most")
+    rows_per_epoch: Count = Field(8000, description="drawn anew each time, kinds balanced")
     patience: Count = Field(8, description="epochs without gain on the validation seeds before it stops")
     shift_px: Annotated[int, Field(ge=0)] = Field(2, description="stamps are moved by up to so much")
-    noise: Annotated[float, Field(ge=0)] = Field(1.0, description="added, at most, in units of a stamp's own")
+    noise: Annotated[float, Field(ge=0)] = Field(0.7, description="added, at most, in units of a stamp's own")
     blur_share: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="of the triplets made wider")
     hole_share: Annotated[float, Field(ge=0, le=1)] = Field(0.1, description="of them given edges and holes")
     seed: int = 1
@@ -120,8 +130,16 @@ class TrainingConfig(Declaration):
         "a change whose amount truth does not know, near edges that not all epochs cover, is neither",
     )
     least_scorr: Positive = Field(5.0, description="of candidates that count in evaluation: those of alerts")
+    trigger: TriggerConfig = Field(
+        TriggerConfig(), description="what would alert; declared in alerts.yaml, whose borders are taken"
+    )
 
 
 def load_training_config(include: Path) -> TrainingConfig:
-    """Read ``<include>/config/training.yaml``."""
-    return read_declaration(include / "config" / f"{STAGE}.yaml", TrainingConfig)
+    """Read ``<include>/config/training.yaml``, and what triggers alerts from ``alerts.yaml``.
+
+    A border of scores is none here: scores are what is judged.
+    """
+    trigger = load_alerts_config(include).trigger.model_copy(update={"least_rb": 0.0})
+    config = read_declaration(include / "config" / f"{STAGE}.yaml", TrainingConfig)
+    return config.model_copy(update={"trigger": trigger})

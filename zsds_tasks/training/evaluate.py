@@ -71,7 +71,7 @@ def evaluate(
         "false_positives": false_positives,
         "roc": [[r, round(_recall_at(score, is_real, r), 4)] for r in ROC_RATES],
         "calibration": _calibration(score, is_real),
-        "by_scorr": [] if scorr is None else _by_strength(passes, is_real, scorr),
+        "by_scorr": [] if scorr is None else by_strength(passes, is_real, scorr),
     }
 
 
@@ -87,7 +87,7 @@ def _calibration(score: Floats, is_real: Truths) -> list[list[float]]:
     return found
 
 
-def _by_strength(passes: Truths, is_real: Truths, scorr: Floats) -> list[dict[str, Any]]:
+def by_strength(passes: Truths, is_real: Truths, scorr: Floats) -> list[dict[str, Any]]:
     """Return per bin of scorr how many are real and bogus, and which share of each passes."""
     found = []
     for low, high in itertools.pairwise((*STRENGTHS, np.inf)):

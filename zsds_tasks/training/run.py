@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsds_tasks.errors import UnusableInputError
-from zsds_tasks.science.alerts.select import TriggerConfig, select_alerts
+from zsds_tasks.science.alerts.select import select_alerts
 from zsds_tasks.science.realbogus import (
     FEATURES,
     Model,
@@ -25,7 +25,7 @@ from zsds_tasks.science.realbogus import (
 )
 from zsds_tasks.training.cards import write_model
 from zsds_tasks.training.configuration import TrainingConfig
-from zsds_tasks.training.evaluate import balanced, evaluate
+from zsds_tasks.training.evaluate import balanced, by_strength, evaluate
 from zsds_tasks.training.network import parameters, predict, train_network
 from zsds_tasks.training.network_onnx import network_to_onnx
 from zsds_tasks.training.sets import LabelledSet
@@ -34,6 +34,8 @@ from zsds_tasks.training.trees import train_trees, trees_to_onnx
 Tell = Callable[[str], None]
 TOLERANCE = 1e-5
 PROBES = 512
+LONELY_PX = 5.0
+"""Candidates without a source of the reference so near have only their shape to tell them from noise."""
 TESTED = ("test", "natural", "left_out")
 
 
@@ -175,14 +177,19 @@ def _measured(
     test, (is_real, _) = parts["test"], _truth(parts["test"])
     kind, scorr, rate = test.column("kind").astype(str), test.column("scorr"), config.false_positive_rate
     found = evaluate(scores["test"], is_real, kind, rate, scorr)
-    metrics: dict[str, Any] = {"test": found}
-    triggers = select_alerts(test.table, TriggerConfig()).triggers
+    passing = scores["test"] >= found["threshold"]
+    lonely = ~(np.asarray(test.column("distnr"), np.float64) < LONELY_PX)
+    metrics: dict[str, Any] = {
+        "test": found,
+        "test_lonely": by_strength(passing[lonely], is_real[lonely], scorr[lonely]),
+    }
+    triggers = select_alerts(test.table, config.trigger).triggers
     if (triggers & is_real).any() and (triggers & ~is_real).any():
         metrics["test_triggers"] = evaluate(
             scores["test"][triggers], is_real[triggers], kind[triggers], rate, scorr[triggers]
         )
     if parts["natural"].table.num_rows:
-        metrics["natural"] = _on_natural(scores["natural"] >= found["threshold"], parts["natural"])
+        metrics["natural"] = _on_natural(scores["natural"] >= found["threshold"], parts["natural"], config)
     kinds = parts["left_out"].column("kind").astype(str)
     metrics["left_out"] = {
         str(name): {"n": int(here.sum()), "share": round(float(passes[here].mean()), 4)}
@@ -193,19 +200,22 @@ def _measured(
     return metrics
 
 
-def _on_natural(passes: NDArray[np.bool_], natural: LabelledSet) -> dict[str, Any]:
-    """Count candidates of skies that are as any: how many pass, how many would trigger an alert."""
-    triggers = select_alerts(natural.table, TriggerConfig()).triggers
+def _on_natural(passes: NDArray[np.bool_], natural: LabelledSet, config: TrainingConfig) -> dict[str, Any]:
+    """Count candidates of skies that are as any: how many pass, how many would trigger an alert.
+
+    Of all kinds, those that are else left out as well; `kinds` tells them apart.
+    """
+    triggers = select_alerts(natural.table, config.trigger).triggers
     found: dict[str, Any] = {"megapixels": round(natural.megapixels, 2), "images": natural.images}
     is_real = natural.column("is_real").astype(bool)
-    for name, rows in (("bogus", ~is_real), ("real", is_real)):
-        found |= {
-            name: int(rows.sum()),
-            f"{name}_passing": int((rows & passes).sum()),
-            f"{name}_triggering": int((rows & triggers).sum()),
-            f"{name}_triggering_and_passing": int((rows & triggers & passes).sum()),
-        }
-    return found
+    kind = natural.column("kind").astype(str)
+
+    def counted(rows: NDArray[np.bool_]) -> dict[str, int]:
+        chosen = {"passing": passes, "triggering": triggers, "triggering_and_passing": triggers & passes}
+        return {"n": int(rows.sum())} | {name: int((rows & these).sum()) for name, these in chosen.items()}
+
+    found |= {"bogus": counted(~is_real), "real": counted(is_real)}
+    return found | {"kinds": {str(name): counted(kind == name) for name in np.unique(kind)}}
 
 
 def _loaded(data: bytes, card: ModelCard) -> Model:

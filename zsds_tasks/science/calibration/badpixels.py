@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 
 from zsds_tasks.declarations import Declaration
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.products.masks import MaskBit
 from zsds_tasks.science.calibration.masters import Image, Master
 from zsds_tasks.science.calibration.robust import sampled_median
@@ -72,7 +72,7 @@ def _set(mask: Mask, where: NDArray[np.bool_], bit: MaskBit) -> None:
     mask[where] |= np.uint16(bit.flag)
 
 
-@njit("f4[:, ::1](f4[:, ::1])", cache=True, nogil=True)
+@compiled("f4[:, ::1](f4[:, ::1])", cache=True, nogil=True)
 def column_excess(image: Image) -> Image:
     """Return each pixel less the median of the up to six pixels next to it in its column.
 

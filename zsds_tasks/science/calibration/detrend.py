@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from zsds_tasks.pixels.kernels import compiled
 
 Image = NDArray[np.float32]
 
 
-@njit(
+@compiled(
     "void(u2[:, ::1], f4[::1], f4, f4, f4, f4[:, ::1], f4[:, ::1], f4[:, ::1])",
     cache=True,
     nogil=True,

@@ -8,11 +8,11 @@ from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 
 from zsds_tasks.declarations import Declaration
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.mesh import mesh_shape
 from zsds_tasks.science.calibration.detrend import detrend
 from zsds_tasks.science.calibration.masters import MIN_NOISE_DN, ChannelFacts, Readout
@@ -166,7 +166,7 @@ def _edges(n: int, cell: int) -> NDArray[np.int64]:
     return np.minimum(np.arange(-(-n // cell) + 1) * cell, n)
 
 
-@njit("Tuple((f8[:, ::1], i8[:, ::1]))(f4[:, ::1], i8, f8[:, ::1], f8[:, ::1])", cache=True, nogil=True)
+@compiled("Tuple((f8[:, ::1], i8[:, ::1]))(f4[:, ::1], i8, f8[:, ::1], f8[:, ::1])", cache=True, nogil=True)
 def _clipped_means(
     image: Image, cell: int, middle: Floats, limit: Floats
 ) -> tuple[Floats, NDArray[np.int64]]:

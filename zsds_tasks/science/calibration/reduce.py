@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 
 from zsds_tasks.declarations import Declaration
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.mesh import Mesh
 from zsds_tasks.pixels.mesh_rows import MeshRows
 from zsds_tasks.products.masks import UNUSABLE, MaskBit
@@ -162,7 +162,7 @@ def reduce_quadrant(
     return ReduceStats(dead, saturated, no_number, unusable, float(least / response.values.max()))
 
 
-@njit(
+@compiled(
     "void(u2[:, ::1], f4[::1], f4[::1], f4[:, ::1], f4[:, ::1], f4[:, ::1], i8[::1], f4[::1], u2[:, ::1],"
     " f4[:, ::1], u2[:, ::1], i8[::1])",
     cache=True,
@@ -245,7 +245,7 @@ def uncertainty(image: Image, mask: Mask, noise: Mesh, gain: float, out: Image) 
     return out
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], u2[:, ::1], f4[:, ::1], i8[::1], f4[::1], f4, f4[:, ::1])",
     cache=True,
     nogil=True,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.science.calibration.robust import SIGMA_PER_MAD
 
 Image = NDArray[np.float32]
@@ -36,7 +36,7 @@ class Stack:
     kept: NDArray[np.uint8]
 
 
-@njit("void(f8[::1], i8)", cache=True, nogil=True)
+@compiled("void(f8[::1], i8)", cache=True, nogil=True)
 def _sort(values: NDArray[np.float64], n: int) -> None:
     """Sort the first n values in place, by insertion: n is small."""
     for i in range(1, n):
@@ -48,13 +48,13 @@ def _sort(values: NDArray[np.float64], n: int) -> None:
         values[j + 1] = value
 
 
-@njit("f8(f8[::1], i8)", cache=True, nogil=True)
+@compiled("f8(f8[::1], i8)", cache=True, nogil=True)
 def _middle(ordered: NDArray[np.float64], n: int) -> float:
     half = n // 2
     return ordered[half] if n % 2 else 0.5 * (ordered[half - 1] + ordered[half])
 
 
-@njit("f8(f8[::1], f8, i8)", cache=True, nogil=True)
+@compiled("f8(f8[::1], f8, i8)", cache=True, nogil=True)
 def _scatter(ordered: NDArray[np.float64], middle: float, n: int) -> float:
     """Return 1.4826 MAD of sorted values: their distances from the median, found by walking outward."""
     left, right = n // 2 - 1, n // 2
@@ -70,7 +70,7 @@ def _scatter(ordered: NDArray[np.float64], middle: float, n: int) -> float:
     return SIGMA_PER_MAD * (distance if n % 2 else 0.5 * (last + distance))
 
 
-@njit("UniTuple(f8, 2)(f8[::1], f8[::1], f8[::1], i8)", cache=True, nogil=True)
+@compiled("UniTuple(f8, 2)(f8[::1], f8[::1], f8[::1], i8)", cache=True, nogil=True)
 def _average(
     value: NDArray[np.float64], sigma: NDArray[np.float64], weight: NDArray[np.float64], n: int
 ) -> tuple[float, float]:
@@ -87,7 +87,7 @@ def _average(
     return average, np.sqrt(chi2 / (n - 1) * variance) / sum_w if n > 1 else np.nan
 
 
-@njit(
+@compiled(
     "void(f4[:, :, ::1], f8[::1], f8[::1], f8, f4[:, ::1], f4[:, ::1], f4[:, ::1], u1[:, ::1])",
     cache=True,
     nogil=True,

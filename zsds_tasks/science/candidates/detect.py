@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy.spatial import cKDTree
 
 from zsds_tasks.declarations import Declaration
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.science.candidates.summit import MOST_LOSS, level_around, summit
 
 Image = NDArray[np.float32]
@@ -148,7 +148,7 @@ def _highest(found: Detections, radius: float) -> NDArray[np.bool_]:
     return kept
 
 
-@njit("b1(f4[:, ::1], i8, i8, f4)", cache=True, nogil=True)
+@compiled("b1(f4[:, ::1], i8, i8, f4)", cache=True, nogil=True)
 def _is_highest(score: Image, y: int, x: int, sign: np.float32) -> bool:
     """Return whether a pixel is the highest of 3 x 3; of equal ones the last in reading order is."""
     value = sign * score[y, x]
@@ -161,7 +161,7 @@ def _is_highest(score: Image, y: int, x: int, sign: np.float32) -> bool:
     return True
 
 
-@njit("i8(f4[:, ::1], f8, i8, b1, f8[::1], f8[:, ::1])", cache=True, nogil=True)
+@compiled("i8(f4[:, ::1], f8, i8, b1, f8[::1], f8[:, ::1])", cache=True, nogil=True)
 def _peaks(score: Image, least: float, edge: int, between: bool, around: Floats, out: Floats) -> int:
     """Write x, y, height, sign and level of local maxima of the absolute value; return how many there are.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.psf_splines import sample_table
 from zsds_tasks.science.candidates.features import (
     aperture,
@@ -43,7 +43,7 @@ EACH_COLUMNS = (
 _APERTURES, _SHAPE, _BOX, _PEAKS, _DIPOLE = 8, 12, 15, 18, 20
 
 
-@njit("f8(f4[:, ::1], f4[:, ::1], f4[:, :, ::1], f8[::1], f8, i8)", cache=True, nogil=True)
+@compiled("f8(f4[:, ::1], f4[:, ::1], f4[:, :, ::1], f8[::1], f8, i8)", cache=True, nogil=True)
 def _filtered(stamp: Image, filled: Image, parts: Image, fit: Floats, noise: float, size: int) -> float:
     """Return the matched filter at the fitted place over its noise, sky included; fill holes of `filled`.
 
@@ -64,7 +64,7 @@ def _filtered(stamp: Image, filled: Image, parts: Image, fit: Floats, noise: flo
     return total / (noise * math.sqrt(square)) if square > 0 else 0.0
 
 
-@njit("f8(u2[:, ::1], i8, i8, i8)", cache=True, nogil=True)
+@compiled("f8(u2[:, ::1], i8, i8, i8)", cache=True, nogil=True)
 def _flagged(mask: Mask, y0: int, x0: int, bits: int) -> float:
     """Return how many pixels of the 5 x 5 around one have a bit; those beyond the image have."""
     ny, nx = mask.shape
@@ -76,7 +76,7 @@ def _flagged(mask: Mask, y0: int, x0: int, bits: int) -> float:
     return n
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], f4[:, ::1], f4[:, ::1], u2[:, ::1], i8, f4[:, :, :, :, ::1], i8[::1], f8[:, ::1], "
     "f8[:, ::1], f8[::1], f8[:, ::1])",
     cache=True,

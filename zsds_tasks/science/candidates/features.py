@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from zsds_tasks.pixels.aperture_circle import circle_sum
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.moments import ellipse_axes, unwindowed, windowed_centre
 from zsds_tasks.science.candidates.fit import SKY, SKY_ERROR
 
@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 SIGMA_OF_FWHM = 1 / 2.3548200450309493
 
 
-@njit("void(f4[:, ::1], i8, i8, f8, f4[:, ::1])", cache=True, nogil=True)
+@compiled("void(f4[:, ::1], i8, i8, f8, f4[:, ::1])", cache=True, nogil=True)
 def cut_stamp(image: Image, y0: int, x0: int, factor: float, out: Image) -> None:
     """Copy the pixels around one, times a factor; NaN beyond the image."""
     ny, nx = image.shape
@@ -30,7 +30,7 @@ def cut_stamp(image: Image, y0: int, x0: int, factor: float, out: Image) -> None
             out[i, j] = f * image[y, x] if inside else np.float32(np.nan)
 
 
-@njit("void(f4[:, ::1], f4[:, ::1], f8, f8, f8[::1], f8[::1])", cache=True, nogil=True)
+@compiled("void(f4[:, ::1], f4[:, ::1], f8, f8, f8[::1], f8[::1])", cache=True, nogil=True)
 def ring_sky(stamp: Image, sigma: Image, inner: float, outer: float, work: Floats, result: Floats) -> None:
     """Write the level of a stamp in a ring about its middle, clipped at 3 sigma about the median, and error.
 
@@ -58,7 +58,7 @@ def ring_sky(stamp: Image, sigma: Image, inner: float, outer: float, work: Float
     result[SKY_ERROR] = math.sqrt(noise / n / max(used, 1))
 
 
-@njit("void(f4[:, ::1], f8, f8, f8, f4[:, ::1], f8, f8, f8[::1])", cache=True, nogil=True)
+@compiled("void(f4[:, ::1], f8, f8, f8, f4[:, ::1], f8, f8, f8[::1])", cache=True, nogil=True)
 def aperture(
     stamp: Image,
     x: float,
@@ -81,7 +81,7 @@ def aperture(
     out[1] = math.sqrt(noise * area / max(n, 1) + (area * level_error) ** 2)
 
 
-@njit("void(f4[:, ::1], f8, f8, f8, f8[::1], f8[::1], f8[::1])", cache=True, nogil=True)
+@compiled("void(f4[:, ::1], f8, f8, f8, f8[::1], f8[::1], f8[::1])", cache=True, nogil=True)
 def shape_of(
     stamp: Image, x: float, y: float, psf_sigma: float, weight: Floats, sums: Floats, out: Floats
 ) -> None:
@@ -116,7 +116,7 @@ def shape_of(
     out[2] = width / SIGMA_OF_FWHM
 
 
-@njit("void(f4[:, ::1], f8[::1])", cache=True, nogil=True)
+@compiled("void(f4[:, ::1], f8[::1])", cache=True, nogil=True)
 def small_box(stamp: Image, out: Floats) -> None:
     """Write how many pixels of the 5 x 5 around the middle are negative, and sum over sum of absolutes.
 
@@ -143,7 +143,7 @@ def small_box(stamp: Image, out: Floats) -> None:
     out[1] = total / absolute if absolute > 0 else 0.0
 
 
-@njit("void(f4[:, ::1], i8, i8, f8, f8, f8, f8[::1])", cache=True, nogil=True)
+@compiled("void(f4[:, ::1], i8, i8, f8, f8, f8, f8[::1])", cache=True, nogil=True)
 def opposite(score: Image, y0: int, x0: int, sign: float, peak: float, radius: float, out: Floats) -> None:
     """Write the deepest score of the other sign within a circle, over the peak, and how far away it is.
 

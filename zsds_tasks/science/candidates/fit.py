@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.psf_splines import sample_table
 
 Image = NDArray[np.float32]
@@ -22,7 +22,7 @@ FIT_COLUMNS = 9
 """Of `fit_star`: centre in the stamp and flux, their errors, reduced chi square, sky; px and DN."""
 
 
-@njit("b1(f8[:, ::1], f8[::1])", cache=True, nogil=True)
+@compiled("b1(f8[:, ::1], f8[::1])", cache=True, nogil=True)
 def _solve3(a: Floats, b: Floats) -> bool:
     """Solve a symmetric 3 x 3 system in place by elimination; False if it is not determined."""
     for k in range(3):
@@ -40,7 +40,7 @@ def _solve3(a: Floats, b: Floats) -> bool:
     return True
 
 
-@njit("void(f4[:, ::1], f4[:, :, ::1], f8[::1], f8, i8, f8, f8[:, ::1], f8[::1])", cache=True, nogil=True)
+@compiled("void(f4[:, ::1], f4[:, :, ::1], f8[::1], f8, i8, f8, f8[:, ::1], f8[::1])", cache=True, nogil=True)
 def _equations(
     stamp: Image,
     parts: Image,
@@ -75,7 +75,7 @@ def _equations(
     normal[1, 0], normal[2, 0], normal[2, 1] = normal[0, 1], normal[0, 2], normal[1, 2]
 
 
-@njit("void(f4[:, ::1], f4[:, ::1], f8, i8, f8[::1], f4[:, :, ::1])", cache=True, nogil=True)
+@compiled("void(f4[:, ::1], f4[:, ::1], f8, i8, f8[::1], f4[:, :, ::1])", cache=True, nogil=True)
 def _judge_fit(stamp: Image, sigma: Image, radius: float, size: int, result: Floats, parts: Image) -> None:
     """Write errors and reduced chi square of a fit whose PSF is in `parts`."""
     dx, dy, flux = result[OFFSET_X], result[OFFSET_Y], result[FLUX]
@@ -105,7 +105,7 @@ def _judge_fit(stamp: Image, sigma: Image, radius: float, size: int, result: Flo
     result[CHI] = chi2 / max(used - 3.0, 1.0)
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], f4[:, ::1], f4[:, :, :, ::1], f8, i8, f8, f8[::1], f4[:, :, ::1], f4[:, :, ::1])",
     cache=True,
     nogil=True,

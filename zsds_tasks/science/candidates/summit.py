@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from zsds_tasks.pixels.kernels import compiled
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -25,13 +26,13 @@ _LEAST_SHARE = 0.3  # of the peak: lower neighbours count as so high, logarithms
 _MOST_OFFSET = 0.499  # so that rounding leads back to the pixel
 
 
-@njit("f8(f4, f8)", cache=True, nogil=True)
+@compiled("f8(f4, f8)", cache=True, nogil=True)
 def _log_share(value: float, peak: float) -> float:
     """Return the logarithm of a neighbour over the peak."""
     return math.log(max(value / peak, _LEAST_SHARE))
 
 
-@njit("void(f8, f8[::1])", cache=True, nogil=True)
+@compiled("void(f8, f8[::1])", cache=True, nogil=True)
 def _weights(offset: float, out: Floats) -> None:
     """Write the weights of a Lanczos-3 interpolation `offset` px from the middle of 7 pixels; sum 1."""
     total = 0.0
@@ -48,7 +49,7 @@ def _weights(offset: float, out: Floats) -> None:
         out[k] /= total
 
 
-@njit("void(f4[:, ::1], i8, i8, f4, f8[::1])", cache=True, nogil=True)
+@compiled("void(f4[:, ::1], i8, i8, f4, f8[::1])", cache=True, nogil=True)
 def _summit_place(score: Image, y: int, x: int, sign: np.float32, out: Floats) -> None:
     """Write where (x, y; px from the pixel) the Gaussian through 3 x 3 pixels around a peak is highest."""
     peak = float(sign * score[y, x])
@@ -70,7 +71,7 @@ def _summit_place(score: Image, y: int, x: int, sign: np.float32, out: Floats) -
         out[1] = min(max((dxy * dx - dxx * dy) / determinant, -_MOST_OFFSET), _MOST_OFFSET)
 
 
-@njit("f8(f4[:, ::1], i8, i8, f4, f8[::1], f8[:, ::1])", cache=True, nogil=True)
+@compiled("f8(f4[:, ::1], i8, i8, f4, f8[::1], f8[:, ::1])", cache=True, nogil=True)
 def summit(score: Image, y: int, x: int, sign: np.float32, place: Floats, work: Floats) -> float:
     """Return the height of a peak between pixels, and write where it is.
 
@@ -112,7 +113,7 @@ def summit(score: Image, y: int, x: int, sign: np.float32, place: Floats, work: 
     return max(peak, float(sign) * total)
 
 
-@njit("f8(f4[:, ::1], i8, i8, f4, f8[::1], f8[::1])", cache=True, nogil=True)
+@compiled("f8(f4[:, ::1], i8, i8, f4, f8[::1], f8[::1])", cache=True, nogil=True)
 def level_around(score: Image, y: int, x: int, sign: np.float32, around: Floats, work: Floats) -> float:
     """Return the level of the sheet of light that a peak stands on; 0 where there is none.
 

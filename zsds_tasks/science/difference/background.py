@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy import ndimage
 
 from zsds_tasks.declarations import Declaration
 from zsds_tasks.pixels.background_grid import fill_gaps
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.mesh import Mesh, mesh_shape
 from zsds_tasks.pixels.zogy import Frame
 
@@ -124,7 +124,7 @@ def _median(part: Image) -> float:
     return float(np.median(usable)) if usable.size else np.nan
 
 
-@njit("f4(f4[::1], f4)", cache=True, nogil=True)
+@compiled("f4(f4[::1], f4)", cache=True, nogil=True)
 def _clipped_mean(values: Image, limit: np.float32) -> np.float32:
     """Return the mean of the values within a limit of it, starting from the median."""
     level = np.float32(np.median(values))
@@ -140,7 +140,7 @@ def _clipped_mean(values: Image, limit: np.float32) -> np.float32:
     return level
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], f4[:, ::1], u2[:, ::1], u2, i8, i8, f4[:, ::1], f4[:, ::1], f4[:, ::1], f8[::1], "
     "f4[:, ::1])",
     cache=True,

@@ -11,11 +11,11 @@ from enum import StrEnum
 from typing import Annotated
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 
 from zsds_tasks.declarations import Declaration
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.mesh import Mesh
 from zsds_tasks.products.masks import UNUSABLE, MaskBit
 from zsds_tasks.science.masking.ghost_geometry import Floats, Places, PlateMap
@@ -229,7 +229,7 @@ def _cut(
     return values, middle, plate.derivative(*centre) * bin_px
 
 
-@njit("void(f4[:, ::1], u2[:, ::1], i8, i8, i8, i8, i8, f4[:, ::1])", cache=True, nogil=True)
+@compiled("void(f4[:, ::1], u2[:, ::1], i8, i8, i8, i8, i8, f4[:, ::1])", cache=True, nogil=True)
 def median_bins(
     image: Image, mask: Mask, bits: int, first_row: int, first_column: int, side: int, least: int, out: Image
 ) -> None:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from numba import njit
 from numpy.polynomial.polynomial import polyval
 from pydantic import Field
 from scipy.ndimage import distance_transform_edt
 
 from zsds_tasks.declarations import Declaration
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.products.masks import MaskBit
 from zsds_tasks.science.masking.ghost_geometry import Places, PlateMap
 from zsds_tasks.science.masking.ghost_model import Floats, GhostMap, GhostModel, Image
@@ -207,7 +207,7 @@ def _distances(shape: GhostMap, level: float, reach_arcsec: float) -> Image:
     return np.ascontiguousarray(distance_transform_edt(faint), np.float32)
 
 
-@njit("i8(u2[:, ::1], f8, f8, f8[:, ::1], f4[:, ::1], f8, u2)", cache=True, nogil=True)
+@compiled("i8(u2[:, ::1], f8, f8, f8[:, ::1], f4[:, ::1], f8, u2)", cache=True, nogil=True)
 def flag_near(mask: Mask, x: float, y: float, matrix: Floats, distance: Image, reach: float, bit: int) -> int:
     """Set a bit where a map of distances, centred on a 0-based pixel, is within reach; return how many.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.products.masks import MaskBit
 from zsds_tasks.science.masking.ghost_geometry import Places, PlateMap
 from zsds_tasks.science.masking.ghost_model import Floats, GhostModel, ring_level
@@ -54,7 +54,7 @@ def mask_halos(
     return number
 
 
-@njit("i8(u2[:, ::1], f8, f8, f8[:, ::1], f8, u2)", cache=True, nogil=True)
+@compiled("i8(u2[:, ::1], f8, f8, f8[:, ::1], f8, u2)", cache=True, nogil=True)
 def flag_disc(mask: Mask, x: float, y: float, matrix: Floats, radius: float, bit: int) -> int:
     """Set a bit within a distance of a 0-based pixel; return how many pixels lie there.
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 
 from zsds_tasks.declarations import Declaration
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.mesh import Mesh
 from zsds_tasks.products.masks import MaskBit
 
@@ -92,7 +92,7 @@ def mask_saturation(
     return SaturationStats(len(places), len(followed), len(followed) + grown)
 
 
-@njit("i8[:, ::1](u2[:, ::1])", cache=True, nogil=True)
+@compiled("i8[:, ::1](u2[:, ::1])", cache=True, nogil=True)
 def _full_pixels(mask: Mask) -> Places:
     """Return 0-based (y, x) of all saturated pixels."""
     block = 64
@@ -118,7 +118,7 @@ def _full_pixels(mask: Mask) -> Places:
     return places[:n].copy()
 
 
-@njit("i8[:, ::1](u2[:, ::1], i8[:, ::1])", cache=True, nogil=True)
+@compiled("i8[:, ::1](u2[:, ::1], i8[:, ::1])", cache=True, nogil=True)
 def _run_ends(mask: Mask, places: Places) -> Places:
     """Return (y, x, direction) of the saturated pixels whose next one in the column is not, up or down."""
     ends = np.empty((2 * len(places), 3), np.int64)
@@ -132,7 +132,7 @@ def _run_ends(mask: Mask, places: Places) -> Places:
     return ends[:n].copy()
 
 
-@njit("f8(f4[:, ::1], u2[:, ::1], i8, i8, i8)", cache=True, nogil=True)
+@compiled("f8(f4[:, ::1], u2[:, ::1], i8, i8, i8)", cache=True, nogil=True)
 def _beside(image: Image, mask: Mask, y: int, first: int, step: int) -> float:
     """Return the mean of up to two usable pixels of a row, from column `first` on; infinite without any."""
     total, n = 0.0, 0
@@ -144,7 +144,7 @@ def _beside(image: Image, mask: Mask, y: int, first: int, step: int) -> float:
     return max(total / n, 0.0) if n else np.inf
 
 
-@njit("i8[:, ::1](f4[:, ::1], u2[:, ::1], i8[:, ::1], f4[::1], f8[::1])", cache=True, nogil=True)
+@compiled("i8[:, ::1](f4[:, ::1], u2[:, ::1], i8[:, ::1], f4[::1], f8[::1])", cache=True, nogil=True)
 def _follow(image: Image, mask: Mask, ends: Places, sigma: Image, limits: Image) -> Places:
     """Return the pixels (y, x) that each run of saturated ones bleeds into beyond its ends.
 
@@ -188,7 +188,7 @@ def _follow(image: Image, mask: Mask, ends: Places, sigma: Image, limits: Image)
     return out
 
 
-@njit("i8(u2[:, ::1], i8[:, ::1], i8)", cache=True, nogil=True)
+@compiled("i8(u2[:, ::1], i8[:, ::1], i8)", cache=True, nogil=True)
 def _grow(mask: Mask, places: Places, by: int) -> int:
     """Set the bit in the square around each place; return how many pixels that adds."""
     added = 0

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 
 from zsds_tasks.declarations import Declaration
 from zsds_tasks.errors import UnusableInputError
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.mesh import Mesh
 from zsds_tasks.pixels.peaks import PeaksConfig, detect_peaks, estimate_fwhm
 from zsds_tasks.pixels.psf_build import build_psf
@@ -197,7 +197,7 @@ def box_flags(
     return out
 
 
-@njit("void(u2[:, ::1], f8[::1], f8[::1], i8, i8, i4[::1])", cache=True, nogil=True)
+@compiled("void(u2[:, ::1], f8[::1], f8[::1], i8, i8, i4[::1])", cache=True, nogil=True)
 def _box_flags(mask: Mask, x: Floats, y: Floats, half: int, ignored: int, out: NDArray[np.int32]) -> None:
     ny, nx = mask.shape
     for k in range(len(x)):

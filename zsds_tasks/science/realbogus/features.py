@@ -71,6 +71,12 @@ def _near(columns: Columns, values: Floats) -> Floats:
     return np.where(columns["distnr"] < NEAR_PX, values, np.nan)
 
 
+def _odd(columns: Columns) -> Floats:
+    """Return log10 of chi of the source over the root of its strength, which that of the candidate tells."""
+    strength = 10 ** (0.4 * (columns["magpsf"] - columns["magnr"])) * columns["scorr"]
+    return np.asarray(np.log10(np.maximum(columns["chinr"], 0.1) / np.sqrt(np.maximum(strength, 1.0))))
+
+
 def _ratio(above: Floats, below: Floats) -> Floats:
     known = np.where(np.abs(below) > 1e-6, below, np.nan)
     return np.asarray(np.clip(above / known, -RATIO, RATIO))
@@ -99,6 +105,11 @@ DECLARED: tuple[Feature, ...] = (
             "flux over that of the source beside it: residuals are small parts of bright stars"),
     Feature("sharpnr", lambda c: _near(c, np.clip(c["sharpnr"], -3, 3)),
             "that source is no point: galaxies, saturated stars"),
+    Feature("chinr", lambda c: _near(c, np.minimum(c["chinr"], RATIO)),
+            "that source is not of the PSF's shape: galaxies, what few epochs left in the reference"),
+    Feature("oddnr", lambda c: _near(c, _odd(c)), "the same beyond what the strength of the source explains"),
+    Feature("spikenr", lambda c: _near(c, np.maximum(-c["sharpnr"], 0) * np.clip(c["chinr"] - 1, 0, RATIO)),
+            "surely sharper than the PSF: a cosmic ray in the reference looks like a star that is lost"),
     Feature("edge", _capped("mindtoedge", EDGE_PX), "filters lack pixels near an edge, px"),
     *(
         Feature(f"{channel}_{name}", _plain(f"{channel}_{name}"), why)
@@ -124,7 +135,7 @@ DECLARED: tuple[Feature, ...] = (
     Feature("blank_wide", _plain("blank_wide"), "the same within 10 px"),
 )  # fmt: skip
 FEATURES: tuple[str, ...] = tuple(feature.name for feature in DECLARED)
-"""Names of the feature set f2, in order."""
+"""Names of the feature set f3, in order."""
 
 
 def feature_matrix(candidates: pa.Table, stamps: NDArray[np.floating] | None = None) -> NDArray[np.float32]:

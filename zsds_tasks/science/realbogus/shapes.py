@@ -110,15 +110,15 @@ def _in_scatters(stamps: Floats) -> Floats:
     """
     n, middle = len(stamps), SIZE // 2
     some = stamps[:, :, STEP // 2 :: STEP, STEP // 2 :: STEP].reshape(n, N_CHANNELS, -1)
-    level = _medians(some)
-    scatter = 1.4826 * _medians(np.abs(some - level[:, :, None]))
+    level = medians(some)
+    scatter = 1.4826 * medians(np.abs(some - level[:, :, None]))
     level[:, 2] = 0.0
     inner = slice(middle - HALF, middle + HALF + 1)
     pixels = stamps[:, :, inner, inner].reshape(n, N_CHANNELS, -1) - level[:, :, None]
     return np.asarray(pixels / np.maximum(scatter, LEAST_SCATTER)[:, :, None], np.float32)
 
 
-def _medians(values: Floats) -> Floats:
+def medians(values: Floats) -> Floats:
     """Return medians along the last axis of what is known; 0 of nothing."""
     ordered = np.sort(values, axis=-1)  # NaN last
     count = np.isfinite(values).sum(axis=-1)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from zsds_tasks.errors import UnusableInputError
+from zsds_tasks.pixels.kernels import compiled
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -134,7 +134,7 @@ def segment_starts(numbers: Rows, n: int) -> Rows:
     return np.searchsorted(numbers, np.arange(n + 1)).astype(np.int64)
 
 
-@njit("i8[::1](i8[::1], i8[::1], i8)", cache=True, nogil=True)
+@compiled("i8[::1](i8[::1], i8[::1], i8)", cache=True, nogil=True)
 def counting_sort(keys: Rows, order: Rows, n_keys: int) -> Rows:
     """Sort `order` by the keys of its rows (0 to n_keys - 1), stable."""
     place = np.zeros(n_keys + 1, np.int64)

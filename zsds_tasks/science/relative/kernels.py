@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.science.relative.epochs import Floats, Rows
 
 Small = NDArray[np.int8]
@@ -17,7 +17,7 @@ MEAN_SQUARES = (1.0, 1 / 3, 1 / 3, 1 / 5, 1 / 9, 1 / 5)
 """Of each over the image."""
 
 
-@njit("void(f8, f8, f8[::1])", cache=True, nogil=True)
+@compiled("void(f8, f8, f8[::1])", cache=True, nogil=True)
 def basis(u: float, v: float, out: Floats) -> None:
     """Write the terms at a place, u and v from -1 to 1."""
     out[0] = 1.0
@@ -28,7 +28,7 @@ def basis(u: float, v: float, out: Floats) -> None:
     out[5] = 1.5 * v * v - 0.5
 
 
-@njit("f8(f8, f8, f8[::1], i8)", cache=True, nogil=True)
+@compiled("f8(f8, f8, f8[::1], i8)", cache=True, nogil=True)
 def term_at(u: float, v: float, c: Floats, order: int) -> float:
     """Return the sum of the terms at a place."""
     value = c[0]
@@ -39,7 +39,7 @@ def term_at(u: float, v: float, c: Floats, order: int) -> float:
     return value
 
 
-@njit("b1(f8[:, ::1], i8, f8[:, ::1])", cache=True, nogil=True)
+@compiled("b1(f8[:, ::1], i8, f8[:, ::1])", cache=True, nogil=True)
 def _cholesky(normal: Floats, k: int, lower: Floats) -> bool:
     """Write the root of the leading k by k part; False if it is singular."""
     for i in range(k):
@@ -56,7 +56,7 @@ def _cholesky(normal: Floats, k: int, lower: Floats) -> bool:
     return True
 
 
-@njit("f8(f8[:, ::1], f8[::1], i8, f8[:, ::1], f8[::1])", cache=True, nogil=True)
+@compiled("f8(f8[:, ::1], f8[::1], i8, f8[:, ::1], f8[::1])", cache=True, nogil=True)
 def solve_leading(normal: Floats, right: Floats, k: int, lower: Floats, out: Floats) -> float:
     """Solve the leading k by k equations; return right . solution, or -1 if they are singular."""
     if not _cholesky(normal, k, lower):
@@ -76,7 +76,7 @@ def solve_leading(normal: Floats, right: Floats, k: int, lower: Floats, out: Flo
     return gain
 
 
-@njit(
+@compiled(
     "Tuple((i8, f8))(i8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[::1], b1[::1], f8, f8, i8, "
     "f8[::1], i8, f8[:, ::1], f8[::1])",
     cache=True,
@@ -127,7 +127,7 @@ def _add_up(
     return count, share
 
 
-@njit("i8(f8[:, ::1], f8[::1], i8, f8, f8[::1], f8[::1])", cache=True, nogil=True)
+@compiled("i8(f8[:, ::1], f8[::1], i8, f8, f8[::1], f8[::1])", cache=True, nogil=True)
 def _choose_degree(
     normal: Floats, right: Floats, count: int, share: float, settings: Floats, best: Floats
 ) -> int:
@@ -152,7 +152,7 @@ def _choose_degree(
     return chosen
 
 
-@njit(
+@compiled(
     "void(i8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8, f8, i8, f8[::1], f8[::1], "
     "f8[::1])",
     cache=True,
@@ -185,7 +185,7 @@ def _tell_stars(
             bottom[i] += w
 
 
-@njit("void(f8[::1], f8[::1], f8[::1])", cache=True, nogil=True)
+@compiled("void(f8[::1], f8[::1], f8[::1])", cache=True, nogil=True)
 def _average(top: Floats, bottom: Floats, star_mag: Floats) -> None:
     """Write the means of stars; those that nothing told of keep theirs."""
     for i in range(len(star_mag)):
@@ -193,7 +193,7 @@ def _average(top: Floats, bottom: Floats, star_mag: Floats) -> None:
             star_mag[i] = top[i] / bottom[i]
 
 
-@njit(
+@compiled(
     "f8(i8[::1], i8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[::1], b1[::1], b1[::1], f8[::1], "
     "i1[::1], f8[:, ::1], f8[::1], f8[::1], b1)",
     cache=True,
@@ -276,7 +276,7 @@ def sweep(
     return moved
 
 
-@njit("f8[::1](i8[::1], f8[::1], f8[::1], f8[::1], f8[:, ::1], i1[::1])", cache=True, nogil=True)
+@compiled("f8[::1](i8[::1], f8[::1], f8[::1], f8[::1], f8[:, ::1], i1[::1])", cache=True, nogil=True)
 def corrected(image: Rows, mag: Floats, u: Floats, v: Floats, coefficients: Floats, order: Small) -> Floats:
     """Return magnitudes less the terms of their images."""
     out = np.empty(len(mag))
@@ -286,7 +286,7 @@ def corrected(image: Rows, mag: Floats, u: Floats, v: Floats, coefficients: Floa
     return out
 
 
-@njit("f8[::1](f8[::1], i8[::1])", cache=True, nogil=True)
+@compiled("f8[::1](f8[::1], i8[::1])", cache=True, nogil=True)
 def segment_medians(values: Floats, starts: Rows) -> Floats:
     """Return the median of each segment; NaN of an empty one. Values must be finite."""
     n = len(starts) - 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.science.relative.epochs import Bools, Floats, Rows, UnitEpochs, canonical_order, counting_sort
 from zsds_tasks.science.relative.offsets import ImageOffsets
 
@@ -71,7 +71,9 @@ def good_epochs(epochs: UnitEpochs, images: ImageOffsets, unusable_flags: int) -
     return epochs.usable(unusable_flags) & ~images.bad[epochs.image]
 
 
-@njit("Tuple((i8[::1], f8[::1], f8[::1], f8[::1]))(f8[::1], f8[::1], i8[::1], f8)", cache=True, nogil=True)
+@compiled(
+    "Tuple((i8[::1], f8[::1], f8[::1], f8[::1]))(f8[::1], f8[::1], i8[::1], f8)", cache=True, nogil=True
+)
 def _moments(
     mag: Floats, error: Floats, starts: Rows, outlier_sigma: float
 ) -> tuple[Rows, Floats, Floats, Floats]:

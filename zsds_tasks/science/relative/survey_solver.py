@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.science.relative.config import SurveyConfig
 from zsds_tasks.science.relative.epochs import Floats, Rows
 
@@ -145,7 +145,7 @@ def star_means(problem: Problem, parameters: Floats, config: SurveyConfig) -> tu
     return means, chi, new
 
 
-@njit("f8[::1](i8[::1], i4[::1], i4[::1], f8[::1], f8[::1], i8)", cache=True, nogil=True)
+@compiled("f8[::1](i8[::1], i4[::1], i4[::1], f8[::1], f8[::1], i8)", cache=True, nogil=True)
 def project(starts: Rows, image: Short, cell: Short, levels: Floats, weight: Floats, n_images: int) -> Floats:
     """Multiply by the matrix: levels of each star less their mean, weighted, summed by image and cell."""
     out = np.zeros(len(levels))
@@ -172,7 +172,7 @@ def project(starts: Rows, image: Short, cell: Short, levels: Floats, weight: Flo
     return out
 
 
-@njit("f8[::1](i8[::1], i4[::1], i4[::1], f8[::1], f8[::1], i8, i8)", cache=True, nogil=True)
+@compiled("f8[::1](i8[::1], i4[::1], i4[::1], f8[::1], f8[::1], i8, i8)", cache=True, nogil=True)
 def project_data(
     starts: Rows, image: Short, cell: Short, mag: Floats, weight: Floats, n_images: int, n_cells: int
 ) -> Floats:
@@ -193,7 +193,7 @@ def project_data(
     return out
 
 
-@njit(
+@compiled(
     "Tuple((f8[::1], f8[::1], f8[::1]))(i8[::1], i4[::1], i4[::1], f8[::1], f8[::1], f8[::1], f8[::1], i8)",
     cache=True,
     nogil=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from zsds_tasks.science.variability.curves import Floats
 
 PRIOR_EPOCHS = 15.0  # weight of the assumption that all bands vary alike, as if seen from so many epochs
 MOMENT = 0.01
+SIGMA_PER_MAD = 1.4826
+HALVINGS = 20
 LEAST_RATIO, MOST_RATIO = 0.4, 2.5
 
 
@@ -43,12 +46,12 @@ class Series:
         """Bands that take part."""
         return len(self.ratio)
 
-    @property
+    @cached_property
     def span(self) -> float:
         """Time base, days."""
         return float(np.ptp(self.t))
 
-    @property
+    @cached_property
     def n_moments(self) -> int:
         """Epochs further apart than `MOMENT` days: bands exposed together err alike from a folded shape."""
         return 1 + int((np.diff(self.t) > MOMENT).sum()) if len(self.t) else 0
@@ -58,6 +61,25 @@ class Series:
         change = (self.ratio / ratio)[self.band]
         return Series(self.t, self.y * change, self.w / change**2, self.band, ratio)
 
+    def with_jitter(self, model: Floats) -> Series:
+        """Return the series with what scatters about a shape beyond the errors, added to them in quadrature.
+
+        A star that changes from cycle to cycle, or errors that are too small, make the epochs of small
+        errors no better than others. It is what makes the median of squared pulls that of a normal
+        distribution: robust, and right where bands differ in error.
+        """
+        rest = self.y - model
+        for b in range(self.n_bands):
+            of = self.band == b
+            rest[of] -= np.median(rest[of])
+        squares, errors = (SIGMA_PER_MAD * rest) ** 2, 1.0 / self.w
+        low, high = 0.0, float(np.median(squares))
+        # The median falls as the variance rises: at `high` it is at most 1.
+        for _ in range(HALVINGS if np.median(squares * self.w) > 1.0 else 0):
+            middle = 0.5 * (low + high)
+            low, high = (low, middle) if np.median(squares / (errors + middle)) < 1.0 else (middle, high)
+        return Series(self.t, self.y, 1.0 / (errors + low), self.band, self.ratio)
+
     def without_outliers(self, model: Floats) -> Series:
         """Return the series with less weight for epochs over 3 deviations from a shape (Huber's weights)."""
         w = self.w.copy()
@@ -65,7 +87,7 @@ class Series:
             of = self.band == b
             rest = self.y[of] - model[of]
             pull = np.abs(rest - np.median(rest)) * np.sqrt(w[of])
-            limit = 3.0 * max(1.4826 * float(np.median(pull)), 1.0)
+            limit = 3.0 * max(SIGMA_PER_MAD * float(np.median(pull)), 1.0)
             w[of] *= np.minimum(1.0, limit / np.maximum(pull, 1e-12)) ** 2
         return Series(self.t, self.y, w, self.band, self.ratio)
 

@@ -7,8 +7,9 @@ found at its own period, of whatever depths its eclipses are.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from zsds_tasks.pixels.kernels import compiled
 
 Floats = NDArray[np.float64]
 BINS = 40
@@ -20,8 +21,39 @@ LEAST = 3
 ONE = 4294967296.0
 
 
-@njit("f8(f8[::1], f8[::1], f8, f8[::1], f8[::1], f8[::1])", cache=True, nogil=True)
-def _best_boxes(sw: Floats, sy: Floats, least: float, cw: Floats, cy: Floats, best: Floats) -> float:
+@compiled("f8(f8[::1], f8[::1], i8, f8, f8[::1])", cache=True, nogil=True, error_model="numpy")
+def _pairs(cw: Floats, cy: Floats, width: int, least: float, gains: Floats) -> float:
+    """Write what each pair of boxes half a period apart explains (BINS / 2) and return the most.
+
+    Written without branches: it runs in lanes.
+    """
+    half = BINS // 2
+    total_w, total_y = cw[BINS], cy[BINS]
+    for b in range(half):
+        c = b + half
+        wb, yb = cw[b + width] - cw[b], cy[b + width] - cy[b]
+        wc, yc = cw[c + width] - cw[c], cy[c + width] - cy[c]
+        wr, yr = total_w - wb - wc, total_y - yb - yc
+        # The first is the deeper, and fainter than the rest; the second counts if it is fainter too.
+        swap = (yc * wb > yb * wc) | (wb <= 0.0)
+        w1, y1 = wc if swap else wb, yc if swap else yb
+        w2, y2 = wb if swap else wc, yb if swap else yc
+        both = (w2 > 0.0) & (y2 * wr > yr * w2)
+        wj, yj = wr if both else wr + w2, yr if both else yr + y2
+        second = y2 * y2 / w2
+        this = y1 * y1 / w1 + yj * yj / wj + (second if both else 0.0)
+        valid = (w1 > 0.0) & (wr > 0.0) & (w1 + w2 >= least) & (y1 * wr > yr * w1)
+        gains[b] = this if valid else 0.0
+    most = 0.0
+    for b in range(half):
+        most = max(most, gains[b])
+    return most
+
+
+@compiled("f8(f8[::1], f8[::1], f8, f8[::1], f8[::1], f8[::1], f8[::1])", cache=True, nogil=True)
+def _best_boxes(
+    sw: Floats, sy: Floats, least: float, cw: Floats, cy: Floats, gains: Floats, best: Floats
+) -> float:
     """Gain of the best pair of boxes in bins; writes its first bin and width. Sums run over two periods."""
     for b in range(BINS):
         cw[b + 1], cy[b + 1] = cw[b] + sw[b], cy[b] + sy[b]
@@ -31,25 +63,21 @@ def _best_boxes(sw: Floats, sy: Floats, least: float, cw: Floats, cy: Floats, be
     gain = 0.0
     half = BINS // 2
     for width in WIDTHS:
-        for b in range(BINS):
-            c = b + half if b < half else b - half
-            wa, ya = cw[b + width] - cw[b], cy[b + width] - cy[b]
-            wb, yb = cw[c + width] - cw[c], cy[c + width] - cy[c]
-            wr, yr = total_w - wa - wb, total_y - ya - yb
-            # The first box is the deeper: fainter than the rest, and no second box brighter.
-            if not (wa > 0.0 and wr > 0.0) or wa + wb < least or ya * wr <= yr * wa or yb * wa > ya * wb:
-                continue
-            if wb > 0.0 and yb * wr > yr * wb:
-                this = ya * ya / wa + yr * yr / wr + yb * yb / wb
-            else:
-                this = ya * ya / wa + (yb + yr) ** 2 / (wb + wr)
-            if this > gain:
-                gain = this
-                best[0], best[1] = b, width
+        most = _pairs(cw, cy, width, least, gains)
+        if most <= gain:
+            continue
+        gain = most
+        b = 0
+        while gains[b] < most:
+            b += 1
+        c = b + half
+        wb, wc = cw[b + width] - cw[b], cw[c + width] - cw[c]
+        second = (cy[c + width] - cy[c]) * wb > (cy[b + width] - cy[b]) * wc or wb <= 0.0
+        best[0], best[1] = c if second else b, width
     return gain - total_y * total_y / total_w
 
 
-@njit("void(f8[::1], f8[::1], f8[::1], f8, f8, f8[::1], f8[::1], f8[::1])", cache=True, nogil=True)
+@compiled("void(f8[::1], f8[::1], f8[::1], f8, f8, f8[::1], f8[::1], f8[::1])", cache=True, nogil=True)
 def scan(
     t: Floats, y: Floats, w: Floats, first: float, df: float, gains: Floats, phases: Floats, widths: Floats
 ) -> None:
@@ -70,16 +98,16 @@ def scan(
     for i in range(n):
         phase[i] = np.uint32(np.uint64(((first * t[i]) % 1.0) * ONE))
         step[i] = np.uint32(np.uint64(((df * t[i]) % 1.0) * ONE))
-    sw, sy, best = np.empty(BINS), np.empty(BINS), np.zeros(2)
+    sw, sy, best, pairs = np.empty(BINS), np.empty(BINS), np.zeros(2), np.empty(BINS // 2)
     least = LEAST * np.median(w)
-    cw, cy = np.zeros(2 * BINS + 1), np.zeros(2 * BINS + 1)
+    wy, cw, cy = w * y, np.zeros(2 * BINS + 1), np.zeros(2 * BINS + 1)
     for f in range(len(gains)):
         sw[:], sy[:] = 0.0, 0.0
         for i in range(n):
             b = np.int64((np.uint64(phase[i]) * np.uint64(BINS)) >> np.uint64(32))
             sw[b] += w[i]
-            sy[b] += w[i] * y[i]
+            sy[b] += wy[i]
             phase[i] = np.uint32(phase[i] + step[i])
-        gains[f] = _best_boxes(sw, sy, least, cw, cy, best)
+        gains[f] = _best_boxes(sw, sy, least, cw, cy, pairs, best)
         phases[f] = ((best[0] + 0.5 * best[1]) / BINS) % 1.0
         widths[f] = best[1] / BINS

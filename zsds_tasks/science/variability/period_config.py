@@ -37,13 +37,18 @@ class PeriodConfig(Declaration):
     alias_penalty: float = Field(
         default=20.0, ge=0, description="What such a period must be better by, in the criterion of fits."
     )
+    alias_margin: float = Field(
+        default=20.0,
+        ge=0,
+        description="Other periods whose score is less far below are told: odds of exp(half of it) to one.",
+    )
     double_margin: float = Field(
         default=10.0,
         ge=0,
         description="Dips of a period and of its double that score closer are told by width too.",
     )
     even_dip: Positive = Field(
-        default=0.035,
+        default=0.03,
         description="Standard deviation in phase of a lone dip that is as likely to be two of a binary.",
     )
     series_margin: float = Field(
@@ -53,6 +58,12 @@ class PeriodConfig(Declaration):
     )
     achromatic: Positive = Field(
         default=0.12, description="Relative amplitudes of all bands within it, errors and all: a binary."
+    )
+    chromatic: Positive = Field(
+        default=0.25, description="Relative amplitudes of bands over it apart, errors and all: no eclipses."
+    )
+    wide_dip: Positive = Field(
+        default=0.06, description="Standard deviation in phase of dips that may be a wave of half the period."
     )
     contact_days: Positive = Field(
         default=0.5, description="Below it a series that is the same in all bands is half a binary's period."

@@ -13,6 +13,9 @@ from zsds_tasks.science.variability.curves import Floats
 from zsds_tasks.science.variability.dips import scan
 from zsds_tasks.science.variability.shapes import fit_shape
 
+RATIO_SIGMA = 0.3
+"""How much amplitudes of bands differ from one another before any epoch tells."""
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -98,30 +101,53 @@ def fit_at(series: Series, frequency: float, order: int, chi2_constant: float) -
     return Fit(float(place[0]), order, phase, float(place[2]), chi2, chi2_constant, depths, model, score)
 
 
-def ratios_of(series: Series, model: Floats) -> Floats:
-    """Return relative amplitudes of the bands under a shape."""
-    ratio = np.ones(series.n_bands)
-    weight = np.ones(series.n_bands)
+def fit_own(series: Series, frequency: float, order: int, chi2_constant: float) -> Fit | None:
+    """Fit as `fit_at`, under the amplitudes of bands and the weights of outliers that this shape asks for.
+
+    Those that another shape asks for speak for that one. Chi square stays comparable: amplitudes of bands
+    are in the model, and an outlier counts as much as the limit beyond which it is one.
+    """
+    fit = fit_at(series, frequency, order, chi2_constant)
+    if fit is None:
+        return None
+    ratio = ratios_of(series, fit.model)
+    mean = float(ratio[series.band].mean())
+    own = series.with_ratio(ratio / mean).without_outliers(mean * fit.model)
+    return fit_at(own, fit.frequency, order, chi2_constant) or fit
+
+
+def ratios_of(series: Series, model: Floats, prior: float = RATIO_SIGMA**-2) -> Floats:
+    """Return amplitudes of the bands under a shape; before any epoch tells, all are like the mean."""
+    slope, weight = np.ones(series.n_bands), np.zeros(series.n_bands)
     for b in range(series.n_bands):
         of = series.band == b
         y, w, m = series.y[of], series.w[of], model[of]
         m = m - np.average(m, weights=w)
         weight[b] = float((w * m * m).sum())
         if weight[b] > 0.0:
-            ratio[b] = float((w * m * y).sum()) / weight[b]
-    ratio = np.clip(series.ratio * ratio, LEAST_RATIO, MOST_RATIO)
-    return np.asarray(ratio / np.average(ratio, weights=weight + 1e-12))
+            slope[b] = float((w * m * y).sum()) / weight[b]
+    ratio = series.ratio * slope
+    mean = float(np.average(ratio, weights=weight)) if weight.any() else 1.0
+    # In units of the mean: a measured ratio of weight `known`, and 1 of weight `prior`.
+    known = weight * (mean / series.ratio) ** 2
+    pooled = mean * (known * ratio / mean + prior) / np.maximum(known + prior, 1e-12)
+    return np.clip(pooled, LEAST_RATIO, MOST_RATIO)
 
 
-def is_achromatic(series: Series, fit: Fit, tolerance: float) -> bool:
-    """Tell whether all bands, two at least, surely vary by the same amplitude: pulsation does not."""
-    ratio, error = ratios_of(series, fit.model), np.empty(series.n_bands)
+def colour_of(series: Series, fit: Fit) -> tuple[float, float]:
+    """Return by how much the amplitudes of the bands differ, of their mean, and the error: NaN for one band.
+
+    Pulsation differs between bands, eclipses of stars alike in temperature do not.
+    """
+    if series.n_bands < 2:
+        return math.nan, math.nan
+    ratio, error = ratios_of(series, fit.model, prior=0.0), np.empty(series.n_bands)
     for b in range(series.n_bands):
         of = series.band == b
         w, m = series.w[of], fit.model[of] - np.average(fit.model[of], weights=series.w[of])
-        error[b] = 1.0 / math.sqrt(max(float((w * m * m).sum()), 1e-30))
+        error[b] = series.ratio[b] / math.sqrt(max(float((w * m * m).sum()), 1e-30))
     noise = math.sqrt(max(fit.chi2 / max(len(series.t) - series.n_bands - fit.n_free, 1), 1.0))
-    return bool(series.n_bands > 1 and np.ptp(ratio) + noise * np.hypot(*np.sort(error)[-2:]) < tolerance)
+    return float(np.ptp(ratio)), noise * float(np.hypot(*np.sort(error)[-2:]))
 
 
 def log_false_alarm(fit: Fit, n: int, trials: float) -> float:

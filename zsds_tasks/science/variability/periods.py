@@ -6,6 +6,7 @@ shapes at their peaks, at the aliases, halves and doubles of the best; the best 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -14,21 +15,25 @@ from numpy.typing import NDArray
 from zsds_tasks.science.variability.bands import Series, join_bands
 from zsds_tasks.science.variability.curves import Floats, LightCurves
 from zsds_tasks.science.variability.dips import scan
+from zsds_tasks.science.variability.period_choice import ALIASES, SAME, choose_double, padded, rivals
 from zsds_tasks.science.variability.period_config import PeriodConfig
 from zsds_tasks.science.variability.period_fits import (
     Fit,
     constant_chi2,
     fit_at,
+    fit_own,
     frequency_error,
-    is_achromatic,
     log_false_alarm,
-    ratios_of,
 )
 from zsds_tasks.science.variability.spectrum import harmonic_gains
 
 SHAPE_PULSATING, SHAPE_ECLIPSING = 1, 2
 SIDEREAL = 1.00273791
 YEAR = 365.2422
+TREND = 1.5
+"""Of 1/T: a lower frequency is no rhythm but a drift, with periods as long as the time base."""
+LOW_MULTIPLES = (0, 0.5, 1, 1.5, 2, 3)
+Fitter = Callable[[Series, float, int, float], Fit | None]
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class Periods:
         Peak to peak, mag of the mean band.
     score, second_score, second_period : (N) float64
         Of the best fit, and of the best at another frequency that is no half or double of it: see `Fit`.
+    alias_periods, alias_scores : (N, ALIASES) float64
+        Other periods that the score cannot tell from the best, the likeliest first: aliases, halves, doubles.
     log_false_alarm : (N) float64
         Decimal logarithm of the chance that noise does as well.
     is_suspect : (N) bool
@@ -63,6 +70,8 @@ class Periods:
     score: Floats
     second_score: Floats
     second_period: Floats
+    alias_periods: Floats
+    alias_scores: Floats
     log_false_alarm: Floats
     is_suspect: NDArray[np.bool_]
     nepochs: NDArray[np.int32]
@@ -101,6 +110,8 @@ def find_periods(
         "is_suspect": np.zeros(n, bool),
         "nepochs": np.zeros(n, np.int32),
     }
+    for name in ("alias_periods", "alias_scores"):
+        columns[name] = np.full((n, ALIASES), np.nan)
     for field in fields(Periods):
         columns.setdefault(field.name, np.full(n, np.nan))
     good = curves.is_good
@@ -123,20 +134,22 @@ def find_periods(
     return Periods(**columns)  # type: ignore[arg-type]
 
 
-def find_period(series: Series, config: PeriodConfig) -> dict[str, float]:
+def find_period(series: Series, config: PeriodConfig) -> dict[str, float | Floats]:
     """Return the columns of `Periods` of one series."""
     chi2 = constant_chi2(series)
     fits = [fit for f, order in starts(series, config) if (fit := fit_at(series, f, order, chi2))]
     if not fits or not chi2 > 0.0:
         return {}
     fits.sort(key=lambda fit: -merit(fit, series, config))
-    best = compete(fits[: config.finalists], series, config, chi2)
-    ratio = ratios_of(series, best[0].model)
-    series = series.with_ratio(ratio).without_outliers(best[0].model)
+    best = compete(fits[: 2 * config.finalists], series, config, chi2, fit_at)
+    if not best:
+        return {}
+    series = series.with_jitter(best[0].model)
     chi2 = constant_chi2(series)
-    best = compete(best[: config.finalists], series, config, chi2) or best
+    best = compete(best, series, config, chi2, fit_own) or best
     first = choose_double(best, series, config, chi2)
     second = next((fit for fit in best if not _akin(fit.frequency, first.frequency, series.span)), None)
+    others = rivals(first, best, series.span, config)
     trials = max(1.0, series.span / config.shortest_days * 8.0)
     return {
         "period": 1.0 / first.frequency,
@@ -147,6 +160,8 @@ def find_period(series: Series, config: PeriodConfig) -> dict[str, float]:
         "score": first.score,
         "second_score": second.score if second else np.nan,
         "second_period": 1.0 / second.frequency if second else np.nan,
+        "alias_periods": padded([1.0 / fit.frequency for fit in others]),
+        "alias_scores": padded([fit.score for fit in others]),
         "log_false_alarm": log_false_alarm(first, series.n_moments, trials),
         "is_suspect": is_suspect(first.frequency, series.span, config),
     }
@@ -185,15 +200,12 @@ def highest(gains: Floats, count: int, apart: float) -> list[int]:
     return chosen
 
 
-def compete(fits: list[Fit], series: Series, config: PeriodConfig, chi2: float) -> list[Fit]:
+def compete(fits: list[Fit], series: Series, config: PeriodConfig, chi2: float, fitted: Fitter) -> list[Fit]:
     """Fit all shapes at the frequencies of fits, at aliases, halves and doubles; return the best of each."""
-    wanted: list[float] = []
-    for fit in fits:
-        f = fit.frequency
-        others = [f, f / 2, 2 * f, f / 3, *(abs(f + d) for d in (SIDEREAL, -SIDEREAL, 1 / YEAR, -1 / YEAR))]
-        for other in others:
-            if all(abs(other - known) > 0.02 / series.span for known in wanted):
-                wanted.append(other)
+    wanted = [fit.frequency for fit in fits]
+    for f in wanted[: config.finalists]:
+        wanted += [f / 2, 2 * f, f / 3, *(abs(f + d) for d in (SIDEREAL, -SIDEREAL, 1 / YEAR, -1 / YEAR))]
+    wanted = distinct(wanted, series.span)
     low, high = 0.5 / (config.longest_share * series.span), 1.0 / config.shortest_days
     quick = [
         (tried.score, tried.frequency)
@@ -202,63 +214,25 @@ def compete(fits: list[Fit], series: Series, config: PeriodConfig, chi2: float) 
         for order in _orders(f, (config.scan_harmonics,), config)
         if (tried := fit_at(series, f, order, chi2))
     ]
-    chosen: list[float] = []
-    for _, f in sorted(quick, reverse=True):
-        if all(abs(f - known) > 0.02 / series.span for known in chosen):
-            chosen.append(f)
     best: list[Fit] = []
-    for f in chosen[: 2 * config.finalists]:
-        here = [one for k in _orders(f, config.harmonics, config) if (one := fit_at(series, f, k, chi2))]
+    for f in distinct([f for _, f in sorted(quick, reverse=True)], series.span)[: 2 * config.finalists]:
+        here = [one for k in _orders(f, config.harmonics, config) if (one := fitted(series, f, k, chi2))]
         if here:
             best.append(max(here, key=lambda fit: fit.score))
     return sorted(best, key=lambda fit: -merit(fit, series, config))
 
 
+def distinct(frequencies: list[float], span: float) -> list[float]:
+    """Return frequencies, the first first, without those that are no others."""
+    chosen: list[float] = []
+    for f in frequencies:
+        if all(abs(f - known) > SAME / span for known in chosen):
+            chosen.append(f)
+    return chosen
+
+
 def _orders(frequency: float, harmonics: tuple[int, ...], config: PeriodConfig) -> tuple[int, ...]:
     return (*harmonics, 0) if frequency * config.shortest_eclipsing_days <= 1.0 else harmonics
-
-
-def choose_double(best: list[Fit], series: Series, config: PeriodConfig, chi2: float) -> Fit:
-    """Return the best fit, or that of half or twice its period where both are about as good.
-
-    Of Fourier series the shorter period, unless all bands vary alike: a binary, whose two minima are alike.
-
-    One dip in a period is either a binary whose second eclipse is too shallow to be seen, or two alike of a
-    binary of twice the period. Stars that do not touch eclipse for a limited share of a period.
-    """
-    first = best[0]
-    if first.order:
-        dips = fit_at(series, first.frequency, 0, chi2)
-        if dips is None or dips.score < config.eclipse_share * first.score:
-            return choose_series(first, series, config, chi2)
-        first = dips
-    for factor in (2.0, 0.5):
-        frequency = first.frequency * factor
-        other = (
-            fit_at(series, frequency, 0, chi2) if frequency * config.shortest_eclipsing_days <= 1.0 else None
-        )
-        if other is None or other.score < first.score - config.double_margin:
-            continue
-        lone, alike = (other, first) if factor > 1.0 else (first, other)
-        expected = config.double_margin * (1.0 - lone.width / config.even_dip)
-        return alike if alike.score - lone.score > expected else lone
-    return first
-
-
-def choose_series(first: Fit, series: Series, config: PeriodConfig, chi2: float) -> Fit:
-    """Return the Fourier series of the likelier among its period, half and double: `choose_double`."""
-
-    def best_at(frequency: float) -> Fit | None:
-        fits = (fit_at(series, frequency, order, chi2) for order in config.harmonics)
-        return max((fit for fit in fits if fit), key=lambda fit: fit.score, default=None)
-
-    half = best_at(2.0 * first.frequency) if 2.0 * first.frequency * config.shortest_days <= 1.0 else None
-    chosen = half if half and half.score > (1.0 - config.series_margin) * first.score else first
-    is_binary = 1.0 / chosen.frequency < config.contact_days and is_achromatic(
-        series, chosen, config.achromatic
-    )
-    double = best_at(0.5 * chosen.frequency) if is_binary else None
-    return double or chosen
 
 
 def merit(fit: Fit, series: Series, config: PeriodConfig) -> float:
@@ -271,7 +245,12 @@ def is_suspect(frequency: float, span: float, config: PeriodConfig) -> bool:
 
     So is one too low for the time base: it stands for any of them.
     """
-    return any(abs(frequency - k / days) < 1.0 / span for days in config.alias_days for k in (0, 1, 2, 3))
+    daily = tuple(range(4, int(1.0 / config.shortest_days) + 1))
+    return any(
+        abs(frequency - k / days) < (1.0 if k else TREND) / span
+        for days in config.alias_days
+        for k in LOW_MULTIPLES + (daily if days <= 1.0 else ())
+    )
 
 
 def _akin(a: float, b: float, span: float) -> bool:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from zsds_tasks.pixels.kernels import compiled
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -20,7 +21,9 @@ RIDGE = 1e-10
 SUMS = {"reassoc", "contract"}  # sums may run in lanes
 
 
-@njit("void(f8[:, ::1], f8[::1], f8[::1], i8, f8[:, ::1], f8[::1])", cache=True, nogil=True, fastmath=SUMS)
+@compiled(
+    "void(f8[:, ::1], f8[::1], f8[::1], i8, f8[:, ::1], f8[::1])", cache=True, nogil=True, fastmath=SUMS
+)
 def _normal(x: Floats, w: Floats, y: Floats, p: int, a: Floats, out: Floats) -> None:
     """Write the lower half of the normal matrix and the right side."""
     for i in range(p):
@@ -35,7 +38,7 @@ def _normal(x: Floats, w: Floats, y: Floats, p: int, a: Floats, out: Floats) -> 
             a[i, j] = s
 
 
-@njit("b1(f8[:, ::1], f8[::1], f8[::1], i8, f8[::1])", cache=True, nogil=True, fastmath=SUMS)
+@compiled("b1(f8[:, ::1], f8[::1], f8[::1], i8, f8[::1])", cache=True, nogil=True, fastmath=SUMS)
 def _solve(x: Floats, w: Floats, y: Floats, p: int, out: Floats) -> bool:
     """Weighted least squares of y on the first p rows of x (P, N); False if the rows do not tell enough."""
     a = np.empty((p, p))
@@ -59,7 +62,7 @@ def _solve(x: Floats, w: Floats, y: Floats, p: int, out: Floats) -> bool:
     return True
 
 
-@njit("void(f8[::1], i8, f8, f8, f8, i8, f8[:, ::1])", cache=True, nogil=True)
+@compiled("void(f8[::1], i8, f8, f8, f8, i8, f8[:, ::1])", cache=True, nogil=True)
 def _rows(t: Floats, order: int, f: float, phase: float, width: float, at: int, x: Floats) -> None:
     """Write the rows of the shape: cosines and sines of `order` harmonics, or two dips if order is 0."""
     for e in range(len(t)):
@@ -77,7 +80,7 @@ def _rows(t: Floats, order: int, f: float, phase: float, width: float, at: int, 
             ck, sk = ck * c - sk * s, sk * c + ck * s
 
 
-@njit("void(f8[::1], i8, f8, f8, f8, f8[::1], i8, f8[:, ::1])", cache=True, nogil=True)
+@compiled("void(f8[::1], i8, f8, f8, f8, f8[::1], i8, f8[:, ::1])", cache=True, nogil=True)
 def _slopes(
     t: Floats, order: int, f: float, phase: float, width: float, linear: Floats, at: int, x: Floats
 ) -> None:
@@ -101,7 +104,7 @@ def _slopes(
         x[end, e] = 2.0 * math.pi * t[e] * slope
 
 
-@njit("f8(f8[:, ::1], f8[::1], f8[::1], i8[::1], i8, i8, f8[::1], f8[::1])", cache=True, nogil=True)
+@compiled("f8(f8[:, ::1], f8[::1], f8[::1], i8[::1], i8, i8, f8[::1], f8[::1])", cache=True, nogil=True)
 def _rest(
     x: Floats, y: Floats, w: Floats, band: Integers, n_bands: int, p: int, solved: Floats, rest: Floats
 ) -> float:
@@ -115,7 +118,9 @@ def _rest(
     return chi
 
 
-@njit("void(f8[::1], f8[::1], f8[::1], i8[::1], i8, i8, f8[::1], f8[::1], f8[::1])", cache=True, nogil=True)
+@compiled(
+    "void(f8[::1], f8[::1], f8[::1], i8[::1], i8, i8, f8[::1], f8[::1], f8[::1])", cache=True, nogil=True
+)
 def fit_shape(
     t: Floats,
     y: Floats,

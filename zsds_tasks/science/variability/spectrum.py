@@ -13,8 +13,9 @@ import math
 
 import numpy as np
 import scipy.fft
-from numba import njit
 from numpy.typing import NDArray
+
+from zsds_tasks.pixels.kernels import compiled
 
 Floats = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -23,7 +24,7 @@ SHAPE = 2.30 * WIDTH
 RIDGE = 1e-9
 
 
-@njit("void(f8[::1], f8[::1], f8, f8, c16[::1])", cache=True, nogil=True)
+@compiled("void(f8[::1], f8[::1], f8, f8, c16[::1])", cache=True, nogil=True)
 def _spread(t: Floats, values: Floats, df: float, middle: float, grid: Complex) -> None:
     """Add values times exp(2 pi i middle t) to a periodic grid at place t df, smeared by the kernel."""
     n = len(grid)
@@ -78,7 +79,7 @@ class Transformer:
         return np.asarray(ordered * self.repair, np.complex128)
 
 
-@njit("void(c16[:, ::1], c16[:, ::1], f8, f8[::1])", cache=True, nogil=True)
+@compiled("void(c16[:, ::1], c16[:, ::1], f8, f8[::1])", cache=True, nogil=True)
 def _gains(w: Complex, y: Complex, total: float, out: Floats) -> None:
     """Gain in chi square of each frequency, from sums of weights (2K, n) and of weighted values (K, n)."""
     order = len(y)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from zsds_tasks.pixels.kernels import compiled
 
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
@@ -49,7 +50,7 @@ SINGLE_WEIGHT = 0.5  # of a single epoch in J; a pair has 1 (Stetson 1996, PASP 
 EQUAL = 1e-12  # relative scatter of equal numbers by rounding
 
 
-@njit("f8(f8[::1], f8)", cache=True, nogil=True)
+@compiled("f8(f8[::1], f8)", cache=True, nogil=True)
 def _quantile(ordered: Floats, share: float) -> float:
     """Value at a share of the way through ascending values, linear between them."""
     place = share * (len(ordered) - 1)
@@ -58,7 +59,7 @@ def _quantile(ordered: Floats, share: float) -> float:
     return ordered[low] + (place - low) * (ordered[high] - ordered[low])
 
 
-@njit("void(f8[::1], f8[::1], f8[::1], f8, f8[::1])", cache=True, nogil=True)
+@compiled("void(f8[::1], f8[::1], f8[::1], f8, f8[::1])", cache=True, nogil=True)
 def _stetson(t: Floats, m: Floats, e: Floats, pair_days: float, out: Floats) -> None:
     """Write J and K: pairs are formed greedily in time, each epoch in one pair at most."""
     n = len(m)
@@ -87,7 +88,7 @@ def _stetson(t: Floats, m: Floats, e: Floats, pair_days: float, out: Floats) -> 
     out[STETSON_K] = first / n / math.sqrt(second / n)
 
 
-@njit("void(f8[::1], f8[::1], f8[::1], f8, f8[::1])", cache=True, nogil=True)
+@compiled("void(f8[::1], f8[::1], f8[::1], f8, f8[::1])", cache=True, nogil=True)
 def _moments(t: Floats, m: Floats, e: Floats, pair_days: float, out: Floats) -> None:
     """Write means, scatters and the figures made of sums, of n epochs in order of time."""
     n = len(m)
@@ -134,7 +135,7 @@ def _moments(t: Floats, m: Floats, e: Floats, pair_days: float, out: Floats) -> 
     _stetson(t, m, e, pair_days, out)
 
 
-@njit("void(f8[::1], f8, i8, f8[::1], i4[:, ::1])", cache=True, nogil=True)
+@compiled("void(f8[::1], f8, i8, f8[::1], i4[:, ::1])", cache=True, nogil=True)
 def _runs(m: Floats, con_sigma: float, con_run: int, out: Floats, runs: Counts) -> None:
     """Write counts and longest runs beyond 1, 3 and 5 standard deviations, and the Condition index."""
     mean, rms = out[MEAN], out[RMS]
@@ -161,7 +162,7 @@ def _runs(m: Floats, con_sigma: float, con_run: int, out: Floats, runs: Counts) 
     out[CON] = found / (len(m) - 2.0)
 
 
-@njit(
+@compiled(
     "void(f8[::1], f8[::1], f8[::1], b1[::1], i8[::1], f8, i8, f8, f8, i8, "
     "f8[:, ::1], f8[:, ::1], i4[:, ::1], i4[:, :, ::1])",
     cache=True,

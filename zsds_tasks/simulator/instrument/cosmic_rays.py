@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from numba import njit
 from pydantic import Field
 
 from zsds_tasks.declarations import Declaration
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.simulator.instrument.render import Image
 from zsds_tasks.simulator.products import Floats
 
@@ -72,7 +72,7 @@ def add_tracks(image: Image, tracks: Tracks, rng: np.random.Generator, config: C
     _deposit(image, np.ascontiguousarray(table), steps, normal, config.diffusion_px)
 
 
-@njit("void(f4[:, ::1], f8[:, ::1], i8[::1], f8[:, ::1], f8)", cache=True)
+@compiled("void(f4[:, ::1], f8[:, ::1], i8[::1], f8[:, ::1], f8)", cache=True)
 def _deposit(image: Image, table: Floats, steps: Floats, normal: Floats, diffusion: float) -> None:
     used = 0
     for i in range(table.shape[0]):

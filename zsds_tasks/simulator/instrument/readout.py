@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.simulator.instrument.render import Image
 from zsds_tasks.simulator.products import Floats
 
@@ -17,7 +17,7 @@ Counts = NDArray[np.uint16]
 Truths = NDArray[np.bool_]
 
 
-@njit("void(f4[:, ::1], f4[:, ::1], f4[:, ::1], i8, f8)", cache=True, fastmath=True)
+@compiled("void(f4[:, ::1], f4[:, ::1], f4[:, ::1], i8, f8)", cache=True, fastmath=True)
 def illuminate(light: Image, smooth: Image, throughput: Image, first_row: int, dark: float) -> None:
     """Add smooth light and apply smooth throughput to a block of rows, in place.
 
@@ -49,7 +49,7 @@ def illuminate(light: Image, smooth: Image, throughput: Image, first_row: int, d
                 light[i, j] = (light[i, j] + s + w * s_step) * (t + w * t_step) + np.float32(dark)
 
 
-@njit("void(f4[:, ::1], f4[:, ::1], f4[:, ::1], f8[::1], b1)", cache=True, fastmath=True)
+@compiled("void(f4[:, ::1], f4[:, ::1], f4[:, ::1], f8[::1], b1)", cache=True, fastmath=True)
 def collect(light: Image, response: Image, normal: Image, read_noise: Floats, is_noisy: bool) -> None:
     """Turn expected light into collected electrons, in place, for a block of rows of one half of the CCD.
 
@@ -79,7 +79,7 @@ def collect(light: Image, response: Image, normal: Image, read_noise: Floats, is
                 light[i, j] = mean
 
 
-@njit("b1[::1](f4[:, ::1], f8[:, ::1])", cache=True)
+@compiled("b1[::1](f4[:, ::1], f8[:, ::1])", cache=True)
 def overfull_columns(electrons: Image, full_well: Floats) -> Truths:
     """Say which columns (2 nx) hold a pixel above full well; rows first, as memory lies."""
     height, width = electrons.shape
@@ -91,7 +91,7 @@ def overfull_columns(electrons: Image, full_well: Floats) -> Truths:
     return overfull
 
 
-@njit("i8(f4[:, ::1], f8[:, ::1])", cache=True)
+@compiled("i8(f4[:, ::1], f8[:, ::1])", cache=True)
 def bleed(electrons: Image, full_well: Floats) -> int:
     """Let pixels above full well spill along their column, in place; return how many pixels were filled.
 
@@ -128,7 +128,7 @@ def bleed(electrons: Image, full_well: Floats) -> int:
     return filled
 
 
-@njit("void(f4[:, :], u2[:, ::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[::1])", cache=True)
+@compiled("void(f4[:, :], u2[:, ::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[::1])", cache=True)
 def digitise(
     electrons: Image,
     counts: Counts,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.simulator.products import Floats
 
 Image = NDArray[np.float32]
@@ -19,7 +19,7 @@ LEAST_SIGMAS_SQUARED = 16.0  # what lies beyond 4 sigma is 3e-4 of a Gaussian's 
 MOST_SIGMAS_SQUARED = 60.0
 
 
-@njit("void(f4[:, ::1], f8, f8, f8, f8, f8, f8, f8)", cache=True, fastmath=True)
+@compiled("void(f4[:, ::1], f8, f8, f8, f8, f8, f8, f8)", cache=True, fastmath=True)
 def add_gaussian(
     image: Image, x: float, y: float, flux: float, xx: float, xy: float, yy: float, threshold: float
 ) -> None:
@@ -63,7 +63,7 @@ def add_gaussian(
             step *= decay
 
 
-@njit(
+@compiled(
     "void(f4[:, ::1], f8[:, ::1], f8[::1], f8[::1], f8[::1], f8[::1], f8, f8, f8)", cache=True, fastmath=True
 )
 def add_sources(
@@ -108,7 +108,7 @@ def add_sources(
                 add_gaussian(image, table[i, 0], table[i, 1], flux, xx, xy, yy, threshold)
 
 
-@njit("void(f4[:, ::1], f8[::1], f8[::1], f8[::1], f8[::1], f8)", cache=True, fastmath=True)
+@compiled("void(f4[:, ::1], f8[::1], f8[::1], f8[::1], f8[::1], f8)", cache=True, fastmath=True)
 def add_trail(
     image: Image, ends: Floats, weight: Floats, variance: Floats, light: Floats, threshold: float
 ) -> None:
@@ -163,7 +163,7 @@ def add_trail(
             image[row, column] += np.float32(bright * profile)
 
 
-@njit("void(f4[:, ::1], f8, f8, f8, f8, f8, f8)", cache=True, fastmath=True)
+@compiled("void(f4[:, ::1], f8, f8, f8, f8, f8, f8)", cache=True, fastmath=True)
 def add_ring(
     image: Image, x: float, y: float, outer: float, inner: float, level: float, softness: float
 ) -> None:

@@ -1,6 +1,5 @@
-"""Alerts: candidates that trigger get names, a past, stamps, and wait as packets in the outbox."""
+"""Alerts: candidates that trigger get names, a past, stamps, and wait as packets in the outbox.
 
-from zsds_tasks.steps.alerts.configuration import AlertsConfig, load_alerts_config
-from zsds_tasks.steps.alerts.run import AlertSummary, make_alerts
-
-__all__ = ["AlertSummary", "AlertsConfig", "load_alerts_config", "make_alerts"]
+Nothing is exported here: sending packets (`send`) or gathering their light curves (`curves`) imports little,
+making them (`run`) the better part of the package.
+"""

@@ -29,6 +29,7 @@ BAND_COLUMNS = {
     "stetsonk": "stetsonk", "vonneumannratio": "vonneumannratio",
 }  # fmt: skip
 """Column of an object's band -> statistic."""
+ALIAS_COLUMNS = ("alias_periods", "alias_scores")
 PERIOD_COLUMNS = {
     "period": "period", "period_error": "period_error", "period_shape": "shape",
     "period_harmonics": "harmonics", "period_amplitude": "amplitude", "period_score": "score",
@@ -126,7 +127,18 @@ def _variability(stars: Stars, epochs: Epochs, config: ObjectsConfig) -> Columns
         values = getattr(found, of)
         columns[name] = np.full(n, np.nan if values.dtype.kind == "f" else 0, values.dtype)
         columns[name][chosen] = values
+    for name in ALIAS_COLUMNS:
+        columns[name] = _lists(getattr(found, name), found.period, chosen, n)
     return columns
+
+
+def _lists(values: Floats, period: Floats, chosen: Integers, n: int) -> list[list[float] | None]:
+    """Return rows (c, k) of the chosen of n objects without what is not finite; None where no period is."""
+    lists: list[list[float] | None] = [None] * n
+    for place, row, known in zip(chosen.tolist(), values, np.isfinite(period), strict=True):
+        if known:
+            lists[place] = row[np.isfinite(row)].tolist()
+    return lists
 
 
 def _neighbours(

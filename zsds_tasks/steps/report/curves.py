@@ -209,4 +209,5 @@ def _period(row: dict[str, Any]) -> str:
     """Write the period with the digits it has, and what few nights leave open."""
     if is_sure(row):
         return f"{row['period']:.5f} d"
-    return f"about {row['period']:.3g} d or an alias of it: too few nights to tell"
+    others = ", ".join(f"{period:.3g}" for period in (row["alias_periods"] or ())[:3])
+    return f"about {row['period']:.3g} d or an alias of it{others and f' ({others})'}: too few nights to tell"

@@ -23,7 +23,7 @@ SUREST_FALSE_ALARM = -2.0
 """Periods whose logarithm of the false-alarm chance is above may be noise, and nothing is folded."""
 _OBJECT = (
     *("objectid", "ra", "dec", "members", "variability", "period", "period_amplitude", "log_false_alarm"),
-    *("is_suspect", "alert_name"),
+    *("is_suspect", "alias_periods", "alert_name"),
 )
 
 
