@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime
 from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from zsds_tasks.errors import ConfigurationError, NothingToDoError, UnusableInputError
 from zsds_tasks.lakehouse import layout
 from zsds_tasks.lakehouse.catalogs import write_catalog
+from zsds_tasks.lakehouse.hats import _rows_of
 from zsds_tasks.lakehouse.hats_reader import HatsReader, read_partitions
 from zsds_tasks.lakehouse.margins import MarginFinder
 from zsds_tasks.products.tables import INDEX_COLUMN
@@ -146,6 +149,21 @@ def test_close_pairs_across_borders_meet_in_a_margin(seed, centre):
     for row in range(len(ra)):
         close = healpix.within_cone(ra, dec, (ra[row], dec[row]), 10.0 / 3600.0) & (owner != owner[row])
         assert set(np.flatnonzero(close).tolist()) <= margins[pixels[owner[row]]]
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(st.lists(st.integers(0, 99), unique=True, min_size=1), st.lists(st.integers(0, 99), unique=True))
+def test_rows_are_read_by_number_whatever_groups_hold_them(some, others):
+    rows = pa.table({"n": np.arange(100), "cell": pa.array([list(range(k % 4)) for k in range(100)])})
+    sink = io.BytesIO()
+    pq.write_table(rows, sink, row_group_size=7)
+    wanted = {Pixel(3, k): np.sort(np.array(one, np.int64)) for k, one in enumerate((some, others)) if one}
+    with pq.ParquetFile(sink) as file:
+        read = _rows_of(file, wanted)
+        assert _rows_of(file, {}) == {}
+    assert {pixel: part.to_pylist() for pixel, part in read.items()} == {
+        pixel: rows.take(pa.array(numbers)).to_pylist() for pixel, numbers in wanted.items()
+    }
 
 
 def test_a_margin_wider_than_the_pixels_is_refused():

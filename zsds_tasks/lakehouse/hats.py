@@ -6,6 +6,7 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from zsds_tasks.lakehouse.storage import Storage
-    from zsds_tasks.sky.healpix import Pixel
+    from zsds_tasks.sky.healpix import Integers, Pixel
 
 HATS_VERSION = "v1.0"
 
@@ -179,11 +180,27 @@ def _margin_rows(
         ) as file:
             index = file.read([INDEX_COLUMN]).column(0).to_numpy()
             near = finder.rows_near_others(leaf.pixel, index)
-            if near:
-                rows = file.read()
-                for other, numbers in near.items():
-                    margins.setdefault(other, []).append(rows.take(pa.array(numbers)))
+            for other, rows in _rows_of(file, near).items():
+                margins.setdefault(other, []).append(rows)
     return margins
+
+
+def _rows_of(file: pq.ParquetFile, wanted: dict[Pixel, Integers]) -> dict[Pixel, pa.Table]:
+    """Read rows by their numbers, and of the file only the row groups that hold some."""
+    if not wanted:
+        return {}
+    footer = file.metadata
+    ends = np.cumsum([footer.row_group(group).num_rows for group in range(footer.num_row_groups)])
+    group_of = {pixel: np.searchsorted(ends, numbers, side="right") for pixel, numbers in wanted.items()}
+    groups = np.unique(np.concatenate(list(group_of.values())))
+    read = file.read_row_groups(groups.tolist(), use_threads=False)
+    sizes = np.diff(ends, prepend=0)
+    # Rows of groups that are not read no longer count.
+    shift = (ends - sizes)[groups] - (np.cumsum(sizes[groups]) - sizes[groups])
+    return {
+        pixel: read.take(pa.array(numbers - shift[np.searchsorted(groups, group_of[pixel])]))
+        for pixel, numbers in wanted.items()
+    }
 
 
 def _write_margin(

@@ -7,6 +7,7 @@ that holds it touches P from outside. That is every row within the margin and so
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,17 +75,26 @@ class MarginFinder:
             return {}
         cells, cell_of_row = np.unique(small[rows], return_inverse=True)
         owners = self._owner(healpix.neighbours(cells, self.order))
-        own = self.pixels.index(pixel)
+        own = self._number[pixel]
         found = {}
         for other in np.unique(owners[(owners >= 0) & (owners != own)]):
             touching = (owners == other).any(axis=1)
             found[self.pixels[other]] = rows[touching[cell_of_row]]
         return found
 
+    @cached_property
+    def _number(self) -> dict[Pixel, int]:
+        return {pixel: number for number, pixel in enumerate(self.pixels)}
+
+    @cached_property
+    def _bounds(self) -> tuple[Integers, Integers]:
+        """First index of each pixel, and that after its last."""
+        first = np.array([pixel.first for pixel in self.pixels], dtype=np.int64)
+        return first, np.array([pixel.end for pixel in self.pixels], dtype=np.int64)
+
     def _owner(self, cells: Integers) -> Integers:
         """Return the number of the pixel that holds each small pixel; -1 where none does."""
-        first = np.array([pixel.first for pixel in self.pixels], dtype=np.int64)
-        end = np.array([pixel.end for pixel in self.pixels], dtype=np.int64)
+        first, end = self._bounds
         start = cells << (2 * (healpix.INDEX_ORDER - self.order))
         slot = np.searchsorted(first, start, side="right") - 1
         held = (cells >= 0) & (slot >= 0) & (start < end[np.maximum(slot, 0)])

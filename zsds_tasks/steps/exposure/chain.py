@@ -38,6 +38,7 @@ from zsds_tasks.science.photometry.depth import Depth
 from zsds_tasks.science.photometry.psf_sources import PointSources, box_flags, measure_point_sources
 from zsds_tasks.science.photometry.zeropoint import calibrate
 from zsds_tasks.science.photometry.zeropoint_solution import ZeroPoint
+from zsds_tasks.science.quality.science import ScienceMetrics
 from zsds_tasks.science.quality.verdict import ScienceVerdict, judge
 from zsds_tasks.steps.exposure.configuration import ExposureConfig
 from zsds_tasks.steps.exposure.given import Buffers, Catalogs, ChainInput, known
@@ -87,6 +88,7 @@ class Chain:
     apertures: ApertureCatalog | None = None
     flags: NDArray[np.int32] | None = None
     depth: Depth | None = None
+    quality: ScienceMetrics | None = None
     verdict: ScienceVerdict | None = None
 
     @property
@@ -293,4 +295,5 @@ class Chain:
 
     def _judge(self) -> None:
         self.depth = measure_limits(self)
-        self.verdict = judge(measure_quality(self), self.config.verdict)
+        self.quality = measure_quality(self)
+        self.verdict = judge(self.quality, self.config.verdict)

@@ -115,7 +115,7 @@ def quality_row(image: Row, chain: Chain | None, core_seconds: float) -> Row:
     row |= {name: image[name] for name in carried} | {"core_seconds": core_seconds}
     if chain is None:
         return row
-    measured = measure_quality(chain).row()
+    measured = (chain.quality or measure_quality(chain)).row()  # what stopped on its way was not judged
     return row | measured | {"core_seconds": core_seconds}
 
 
