@@ -81,7 +81,7 @@ def test_stars_of_one_name_are_merged(scored):
     def change(objectid, rows):
         units = objectid // 10**8
         for unit in np.unique(units)[:4]:
-            names = np.unique(objectid[units == unit])[:20]
+            names = np.unique(objectid[units == unit])[:60]
             for keep, lose in zip(names[::2], names[1::2], strict=True):
                 objectid[objectid == lose] = keep
         return objectid
