@@ -6,8 +6,8 @@ time of one process. One full-size quadrant, each of its stars seen in every ima
 Ours: rows of the images into the table of sources, one commit each; matching to the stars of the unit,
 relative photometry, errors, nested light curves, three more tables; a HATS publication of the light curves.
 The peers: hats-import makes a HATS catalogue of the same rows and one of the stars, LSDB finds the nearest
-star of each row and writes rows with its number. hats-import is looked for where Python looks; without it
-there is no peer.
+star of each row and writes rows with its number; astropy finds the nearest star, in memory. hats-import is
+looked for where Python looks; without it there is none of the first two.
 """
 # ruff: noqa: T201 - a benchmark prints its table
 
@@ -146,11 +146,24 @@ def peers(folder, tables, stars):
     tell("**peers, whole**", total, first + second + third)
 
 
-def main(images=40, stars=30_000):
+def astropy_match(tables, stars):
+    """Find the nearest star of each row with astropy, in memory."""
+    from astropy import units
+    from astropy.coordinates import SkyCoord
+
+    def places(rows):
+        return SkyCoord(rows["ra"].to_numpy() * units.deg, rows["dec"].to_numpy() * units.deg)
+
+    rows = pa.concat_tables([table.select(["ra", "dec"]) for table in tables])
+    seconds, _ = timed(lambda: places(rows).match_to_catalog_sky(places(stars)))
+    tell("astropy match_to_catalog_sky, in memory", rows.num_rows, seconds, "nearest star alone")
+
+
+def main(images=40, planted=30_000):
     """Print the table."""
     folder = Path(tempfile.mkdtemp(prefix="bench-lightcurves-"))
     settings = Settings(var=folder / "var", camera="ztf", workers=1)
-    rows, tables = images_of(settings, images, stars)
+    rows, tables = images_of(settings, images, planted)
     warm = Settings(var=folder / "warm", camera="ztf", workers=1)
     few = images_of(warm, 2, 500)
     lakehouse = open_lakehouse(warm)
@@ -162,7 +175,9 @@ def main(images=40, stars=30_000):
     print(f"{images} images, {total:,} rows of {len(tables[0].schema)} columns")
     print("| what | core-s | thousand rows/s per core | times the mark | |\n|---|---|---|---|---|")
     seeds = ours(settings, rows, tables)
-    peers(folder, tables, pa.table({name: seeds[name] for name in ("objectid", "ra", "dec")}))
+    stars = pa.table({name: seeds[name] for name in ("objectid", "ra", "dec")})
+    astropy_match(tables, stars)
+    peers(folder, tables, stars)
 
 
 if __name__ == "__main__":

@@ -111,3 +111,15 @@ def test_moments_are_told_from_epochs():
     ones = np.ones(30)
     series = Series(t, ones, ones, np.zeros(30, np.int64), np.ones(1))
     assert series.n_moments == 10
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_slow_change_in_two_nights_has_no_period_below_zero_or_far_beyond_them(seed):
+    random = np.random.default_rng([17, seed])
+    t = np.sort(np.concatenate([night + random.uniform(0.1, 0.35, 24) for night in (0.0, 1.0)]))
+    band = np.arange(len(t)) % 2
+    mag = 17.0 + random.normal(0, 0.3) * t + random.normal(0, 0.2) * t**2 + 0.01 * random.normal(size=len(t))
+    found = find_periods(curve(t, mag, np.full(len(t), 0.01)), band)
+    assert np.isnan(found.period[0]) or 0.0 < found.period[0] <= 2.0 * np.ptp(t)
+    others = found.alias_periods[np.isfinite(found.alias_periods)]
+    assert ((others > 0.0) & (others <= 2.0 * np.ptp(t))).all()

@@ -59,6 +59,10 @@ class Fit:
         return float(np.ptp(self.model))
 
 
+LEAST_CYCLES = 0.5
+"""Of a period in the time base: a fit that runs away below that, or below zero, has found a trend."""
+
+
 def constant_chi2(series: Series) -> float:
     """Return chi square of a constant for each band."""
     total = 0.0
@@ -85,7 +89,7 @@ def fit_at(series: Series, frequency: float, order: int, chi2_constant: float) -
     linear, model = np.zeros(series.n_bands + shape), np.zeros(n)
     fit_shape(series.t, series.y, series.w, series.band, series.n_bands, order, place, linear, model)
     chi2 = float(place[3])
-    if not math.isfinite(chi2) or chi2 <= 0.0:
+    if not math.isfinite(chi2) or chi2 <= 0.0 or not place[0] * series.span >= LEAST_CYCLES:
         return None
     depths, phase = np.full(2, np.nan), float(place[1])
     if order == 0:
