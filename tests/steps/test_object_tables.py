@@ -358,7 +358,10 @@ def test_a_light_curve_not_measured_yet_takes_nothing_from_others(first_night):
 
 def test_what_is_known_of_a_place_comes_from_catalogues_and_alerts(first_night):
     truth, (lakehouse, settings) = Truth(FEW), first_night
-    assert all(row["gaia_id"] is None for row in lakehouse.table("objects").read().to_pylist())
+    before = lakehouse.table("objects").read().to_pylist()
+    assert all(row["gaia_id"] is None for row in before)
+    varied = {row["objectid"] for row in before if row["is_candidate"]}
+    assert varied
     gaia = pa.table({
         "source_id": 1000 + np.arange(len(truth.ra)), "ra": truth.ra, "dec": truth.dec, "pmra": truth.pmra,
         "pmdec": truth.pmdec, "phot_g_mean_mag": truth.mag, "bp_rp": np.ones(len(truth.ra)),
@@ -385,6 +388,10 @@ def test_what_is_known_of_a_place_comes_from_catalogues_and_alerts(first_night):
         assert row["ps1_distance"] == pytest.approx(0.4, abs=0.25)
         assert row["gaia_mag"] == pytest.approx(truth.mag[star], abs=1e-5)
         assert row["alert_name"] == ("ZTF25aaaaaaa" if star == 0 else None)
+        # The planted variables have the lowest scores: the catalogue calls them extended.
+        assert not row["is_candidate"] or row["sgscore"] >= 0.5
+        assert not row["is_candidate"] or row["objectid"] in varied
+        assert row["period"] is None or row["is_candidate"]
     assert update_objects(lakehouse, settings).pixels == 0
 
 

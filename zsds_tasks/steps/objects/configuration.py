@@ -43,6 +43,11 @@ class PixelsConfig(Declaration):
     grouping: GroupingConfig = GroupingConfig()
     periods: PeriodConfig = PeriodConfig()
     neighbours: NeighboursConfig = NeighboursConfig()
+    extended_below: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.5,
+        description="star-galaxy score under which an object is extended: its PSF magnitudes follow the "
+        "seeing, and it is no candidate; alerts find what changes in galaxies",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> PixelsConfig:

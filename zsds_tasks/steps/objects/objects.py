@@ -66,8 +66,8 @@ def make_objects(
     epochs = epochs_of(stars)
     columns = _places(stars) | {"pixel": np.full(len(stars), name_of(work.pixel))}
     columns |= _bands(stars, epochs, settings, config)
-    columns |= _variability(stars, epochs, config)
     columns |= _neighbours(stars, columns, settings, work, config.pixels)
+    columns |= _variability(stars, epochs, columns["sgscore"] < config.pixels.extended_below, config)
     columns[MEMBERS] = _members(stars, epochs)
     objects = table_of(OBJECTS, columns)
     return {OBJECTS: objects, PIXELS: table_of(PIXELS, _pixel(work, stars, objects))}
@@ -113,13 +113,16 @@ def _bands(stars: Stars, epochs: Epochs, settings: Settings, config: ObjectsConf
     return columns | {name: np.bincount(rows, minlength=len(stars)) for name, rows in counts.items()}
 
 
-def _variability(stars: Stars, epochs: Epochs, config: ObjectsConfig) -> Columns:
+def _variability(
+    stars: Stars, epochs: Epochs, is_extended: NDArray[np.bool_], config: ObjectsConfig
+) -> Columns:
     """Return how much objects vary, as their most telling light curve has it, and periods of candidates."""
     obj, n = stars.object_of[stars.curve_seed], len(stars)
     score = np.full(n, -np.inf)
     np.maximum.at(score, obj, np.where(np.isfinite(stars.score), stars.score, -np.inf))
     is_candidate = np.zeros(n, bool)
     is_candidate[obj[stars.is_candidate]] = True
+    is_candidate &= ~is_extended
     chosen = np.flatnonzero(is_candidate)
     found = periods_of(epochs, chosen, config)
     columns: Columns = {"variability": score, "is_candidate": is_candidate}
