@@ -177,6 +177,9 @@ def test_what_triggers_is_declared_once(tmp_path):
     found = load_training_config(tmp_path)
     assert found.trigger.most_elongated == 1.3
     assert found.trigger.least_rb == 0.0  # scores are what is judged
+    (tmp_path / "config" / "training.yaml").write_text("trigger: {most_elongated: 1.2}\n")
+    with pytest.raises(ConfigurationError, match=r"training.yaml: declares trigger.*alerts.yaml"):
+        load_training_config(tmp_path)
 
 
 def test_declarations_of_a_sky(tmp_path):

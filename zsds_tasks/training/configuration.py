@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from zsds_tasks.declarations import Declaration, read_declaration
+from zsds_tasks.errors import ConfigurationError
 from zsds_tasks.science.alerts.select import TriggerConfig
 from zsds_tasks.steps.alerts.configuration import load_alerts_config
 
@@ -139,7 +140,17 @@ def load_training_config(include: Path) -> TrainingConfig:
     """Read ``<include>/config/training.yaml``, and what triggers alerts from ``alerts.yaml``.
 
     A border of scores is none here: scores are what is judged.
+
+    Raises
+    ------
+    ConfigurationError
+        If a file is wrong, or training.yaml declares what triggers a second time.
     """
     trigger = load_alerts_config(include).trigger.model_copy(update={"least_rb": 0.0})
-    config = read_declaration(include / "config" / f"{STAGE}.yaml", TrainingConfig)
+    path = include / "config" / f"{STAGE}.yaml"
+    config = read_declaration(path, TrainingConfig)
+    if "trigger" in config.model_fields_set:
+        raise ConfigurationError(
+            "declares trigger, which is that of alerts", subject=str(path), remedy="declare it in alerts.yaml"
+        )
     return config.model_copy(update={"trigger": trigger})
