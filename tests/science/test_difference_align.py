@@ -34,8 +34,9 @@ def test_factor_offset_and_errors_are_found(seed):
     assert found.factor == (pytest.approx(1.7, rel=0.003), 0.0, 0.0)
     assert found.scatter == pytest.approx(0.01, rel=0.25)
     assert (found.offset_x, found.offset_y) == pytest.approx((0.04, -0.06), abs=0.02)
-    assert found.sigma_x == pytest.approx(0.08, rel=0.2)
-    assert found.sigma_y == pytest.approx(0.08, rel=0.2)
+    # What is left of an offset displaces all stars: it is part of the error.
+    assert found.sigma_x == pytest.approx(np.hypot(0.08, 0.04), rel=0.2)
+    assert found.sigma_y == pytest.approx(np.hypot(0.08, 0.06), rel=0.2)
     assert not found.must_shift
     assert not found.is_fallback
     assert found.zero_point_factor == pytest.approx(10**0.2)
@@ -67,12 +68,23 @@ def test_variables_and_wrong_matches_do_not_pull():
 
 def test_too_few_stars_leave_it_to_the_zero_points():
     found = run(stars(9, n=12))
+    assert found.n_matches < CONFIG.least_placed
     assert found.is_fallback
     assert found.factor == (pytest.approx(10**0.2), 0.0, 0.0)
     assert found.sigma_x == found.sigma_y == CONFIG.sigma_default_px
     assert not found.must_shift
     empty = tuple(StarList(*(np.empty(0) for _ in range(6)), np.empty(0, bool)) for _ in range(2))
     assert run(empty).n_matches == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_few_stars_say_how_well_images_lie_on_each_other(seed):
+    found = run(stars(90 + seed, n=22, shift=(0.05, -0.03), wobble=0.06))
+    assert CONFIG.least_placed <= found.n_matches < CONFIG.least_matches
+    assert found.is_fallback
+    assert found.factor == (pytest.approx(10**0.2), 0.0, 0.0)
+    assert 0.04 < found.sigma_x < CONFIG.sigma_default_px
+    assert found.offset_x == pytest.approx(0.05, abs=0.08)
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,21 @@ def test_light_that_some_epochs_hold_counts_by_their_share():
     assert len(steady.changes) == 0
 
 
+def test_an_epoch_of_thrice_the_weight_counts_like_three():
+    deep = sources(
+        (3, "variable", 300, 300, 15.0), (11, "transient", 400, 100, 18.0), (12, "asteroid", 9, 9, 19)
+    )
+    poor = sources((3, "variable", 300, 301, 16.0), (1, "star", 100, 100, 15.0))
+    rows = {name: np.concatenate([deep[name], poor[name]]) for name in deep}
+    weighed = ReferenceSky.of_epochs(rows | {"weight": np.array([3.0, 3.0, 3.0, 1.0, 1.0])}, 4.0)
+    often = {name: np.concatenate([deep[name]] * 3 + [poor[name]]) for name in deep}
+    repeated = ReferenceSky.of_epochs(often, 4)
+    for name in ("object_id", "flux", "natural", "ra", "dec"):
+        assert getattr(weighed, name) == pytest.approx(getattr(repeated, name), rel=1e-12), name
+    assert weighed.passing_flux.sum() == pytest.approx(repeated.passing_flux.sum())
+    assert weighed.flux[weighed.object_id == 11] == pytest.approx(flux_of(18.0) * 0.75)
+
+
 def test_a_star_that_moved_leaves_both_halves_of_a_dipole():
     before, now = sources((5, "star", 400, 400, 14.0)), sources((5, "star", 400.2, 400, 14.0))
     truth = image_truth(now, [before, before])

@@ -25,12 +25,18 @@ from zsds_tasks.pixels.zogy_tile import MARGIN, TileWork
 Image = NDArray[np.float32]
 Mask = NDArray[np.uint16]
 NOTHING = np.empty((0, 0), np.float32)
+LEAST_TILE_PX = 128
 
 
 class ZogyConfig(Declaration):
     """How frames are subtracted."""
 
-    tile_px: Annotated[int, Field(ge=128)] = Field(640, description="about the side of a tile's core")
+    tile_px: Annotated[int, Field(ge=LEAST_TILE_PX)] = Field(
+        640, description="about the side of a tile's core"
+    )
+    least_tiles: Annotated[int, Field(ge=1)] = Field(
+        3, description="along a side, none under 128 px: the PSF varies over small frames as over large"
+    )
     overlap_px: Annotated[int, Field(ge=MARGIN)] = Field(
         32, description="around the core, on each side: what the filters smear"
     )
@@ -39,7 +45,7 @@ class ZogyConfig(Declaration):
         1e-12, description="least den^2, in units of its value at frequency zero"
     )
     psf_error: Annotated[float, Field(ge=0)] = Field(
-        0.005, description="relative error of the PSFs: so much of what both frames share counts as noise"
+        0.0075, description="relative error of the PSFs: so much of what both frames share counts as noise"
     )
     slopes: Literal["both", "common"] = Field(
         "common",
@@ -148,7 +154,8 @@ def subtract_frames(
     if any(part.shape != shape for part in (ref.image, mask)):
         raise ValueError(f"a frame of {shape}, a reference of {ref.image.shape}, a mask of {mask.shape}")
     out = buffers or Buffers.of(shape)
-    tiles, stamp = Tiles.of(shape, config.tile_px), config.stamp_px
+    wanted = min(config.tile_px, max(LEAST_TILE_PX, min(shape) // config.least_tiles))
+    tiles, stamp = Tiles.of(shape, wanted), config.stamp_px
     side = [
         int(fft.next_fast_len(min(core, n) + 2 * config.overlap_px, real=True))
         for core, n in zip(tiles.core, shape, strict=True)

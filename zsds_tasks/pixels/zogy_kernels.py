@@ -136,7 +136,7 @@ def finish_tile(
     cy, cx = out_score.shape
     total, bad = np.empty(cx, np.float32), np.empty(cx, np.uint8)
     work = np.empty(marks.shape[1], np.uint8)
-    vx, vy, vm = np.float32(terms[0] / 2), np.float32(terms[1] / 2), np.float32(terms[2])
+    vx, vy, vm = np.float32(terms[0] / 4), np.float32(terms[1] / 4), np.float32(terms[2])
     is_common = terms[3] > 0
     for i in range(cy):
         y, x0 = corner[0] + i, corner[1]
@@ -148,9 +148,8 @@ def finish_tile(
         for k in range(cx):
             x = x0 + k
             n, r = n1[x], r1[x]
-            # Mean of the squares to either side: at the top of a star the slope's square is not zero.
-            ax, bx = (n - n1[x - 1]) ** 2 + (n - n1[x + 1]) ** 2, (r - r1[x - 1]) ** 2 + (r - r1[x + 1]) ** 2
-            ay, by = (n - n0[x]) ** 2 + (n - n2[x]) ** 2, (r - r0[x]) ** 2 + (r - r2[x]) ** 2
+            ax, bx = (n1[x + 1] - n1[x - 1]) ** 2, (r1[x + 1] - r1[x - 1]) ** 2
+            ay, by = (n2[x] - n0[x]) ** 2, (r2[x] - r0[x]) ** 2
             if is_common:
                 ax, ay = min(ax, bx), min(ay, by)
                 bx, by = ax, ay

@@ -96,7 +96,7 @@ class Changes:
 
 @dataclass(frozen=True)
 class ReferenceSky:
-    """What a reference shows of each object: the mean over its epochs.
+    """What a reference shows of each object: the weighted mean over its epochs.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class ReferenceSky:
     ra, dec : float64 (n), degrees
         Mean place.
     passing_ra, passing_dec, passing_flux : float64 (m)
-        Bodies that single epochs show; the flux is that of the epoch over the number of epochs.
+        Bodies that single epochs show; the flux is that of the epoch times its share of the weights.
     """
 
     object_id: Integers
@@ -123,35 +123,36 @@ class ReferenceSky:
     passing_flux: Floats
 
     @classmethod
-    def of_epochs(cls, rows: Columns, n_epochs: int) -> ReferenceSky:
+    def of_epochs(cls, rows: Columns, of_all: float) -> ReferenceSky:
         """Average over epochs.
 
         Parameters
         ----------
         rows : Columns
-            object_id, kind, ra, dec, mag, natural of everything that the epochs' truth lists.
-        n_epochs : int
+            object_id, kind, ra, dec, mag, natural of everything that the epochs' truth lists; weight of the
+            epoch, by default 1.
+        of_all : float
+            Sum of the weights of all epochs.
         """
-        flux = flux_of(rows["mag"])
+        rows = {"weight": np.ones(len(rows["mag"]))} | rows
         body = rows["kind"] == "asteroid"
-        rest, light = rows_of(rows, ~body), flux[~body]
-        ids, first, place, count = np.unique(
-            rest["object_id"], return_index=True, return_inverse=True, return_counts=True
-        )
-        kind, share = rest["kind"][first].astype(str), 1.0 / np.maximum(count, 1)
+        rest, all_of_them = rows_of(rows, ~body), max(of_all, 1e-9)
+        ids, first, place = np.unique(rest["object_id"], return_index=True, return_inverse=True)
+        kind, weight = rest["kind"][first].astype(str), rest["weight"]
+        share = 1.0 / np.maximum(np.bincount(place, weight, len(ids)), 1e-9)
         ra0 = rest["ra"][first]
         turn = (rest["ra"] - ra0[place] + 180.0) % 360.0 - 180.0  # means must not break at 0 h
-        scale: Floats = np.where(np.isin(kind, EVENTS), 1.0 / max(n_epochs, 1), share)
+        scale: Floats = np.where(np.isin(kind, EVENTS), 1.0 / all_of_them, share)
         return cls(
             object_id=ids,
             kind=kind,
-            flux=scale * np.bincount(place, light, len(ids)),
-            natural=scale * np.bincount(place, rest["natural"], len(ids)),
-            ra=ra0 + np.bincount(place, turn, len(ids)) * share,
-            dec=np.bincount(place, rest["dec"], len(ids)) * share,
+            flux=scale * np.bincount(place, weight * flux_of(rest["mag"]), len(ids)),
+            natural=scale * np.bincount(place, weight * rest["natural"], len(ids)),
+            ra=ra0 + np.bincount(place, weight * turn, len(ids)) * share,
+            dec=np.bincount(place, weight * rest["dec"], len(ids)) * share,
             passing_ra=rows["ra"][body],
             passing_dec=rows["dec"][body],
-            passing_flux=flux[body] / max(n_epochs, 1),
+            passing_flux=rows["weight"][body] * flux_of(rows["mag"][body]) / all_of_them,
         )
 
     @classmethod

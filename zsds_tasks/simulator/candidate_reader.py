@@ -32,6 +32,7 @@ from zsds_tasks.survey.survey import load_survey
 
 Key = tuple[int, int]
 Row = Mapping[str, Any]
+Weights = dict[int, float]
 _COLUMNS = (
     *("expid", "object_id", "kind", "x", "y", "ra", "dec", "mag", "electrons", "flux_dn"),
     *("rate_east", "rate_north"),
@@ -138,20 +139,23 @@ class TruthOfCandidates:
             self._references = {(rcid, key): self._averaged(rcid, self._epochs.of(key))}
         return self._references[rcid, key]
 
-    def _averaged(self, rcid: int, epochs: Mapping[str, list[int]]) -> ReferenceSky | None:
-        parts, n = [], 0
-        for name, expids in epochs.items():
+    def _averaged(self, rcid: int, epochs: Mapping[str, Weights]) -> ReferenceSky | None:
+        parts, known = [], {}
+        for name, weights in epochs.items():
             night = ObservingNight.parse(name)
             if not truth_path(self.truth, night, "detections").exists():
                 continue
             # What comes and goes may lie on a neighbour in a dithered epoch: absent means dark.
             either = (pc.field("rcid") == rcid) | pc.field("kind").isin([*EVENTS, VARIABLE])
-            parts.append(self._detections(night, pc.field("expid").isin(expids) & either))
-            n += len(expids)
-        if not n:
+            parts.append(self._detections(night, pc.field("expid").isin(list(weights)) & either))
+            known |= weights
+        if not known:
             return None
         rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return ReferenceSky.of_epochs(rows, n)
+        # Exposures are many rows each: their weights are looked up once.
+        expids, place = np.unique(rows["expid"], return_inverse=True)
+        rows["weight"] = np.array([known[expid] for expid in expids.tolist()])[place]
+        return ReferenceSky.of_epochs(rows, sum(known.values()))
 
     def _detections(self, night: ObservingNight, where: pc.Expression) -> Columns:
         path = truth_path(self.truth, night, "detections")
@@ -208,13 +212,13 @@ def natural_flux(rows: Columns) -> Any:
 
 
 class _Epochs:
-    """Which exposures went into references."""
+    """Which exposures went into references, and with which weights: as depth, like a co-add's own."""
 
     def __init__(self, lakehouse: Lakehouse) -> None:
         self._lakehouse = lakehouse
-        self._known: dict[Key, dict[str, list[int]]] = {}
+        self._known: dict[Key, dict[str, Weights]] = {}
 
-    def of(self, key: Key) -> Mapping[str, list[int]]:
+    def of(self, key: Key) -> Mapping[str, Weights]:
         """Return the exposures of a reference by night; nothing of one that has no row."""
         if key not in self._known:
             where = {"rfid": key[0], "version": key[1]}
@@ -222,12 +226,16 @@ class _Epochs:
             self._known[key] = self._by_night(rows[0]["epochs"] if rows else ())
         return self._known[key]
 
-    def _by_night(self, pids: Iterable[int]) -> dict[str, list[int]]:
+    def _by_night(self, pids: Iterable[int]) -> dict[str, Weights]:
         wanted = list(pids)
         if not wanted:
             return {}
-        images = self._lakehouse.table("science_images").read(["expid", "night"], {"pid": wanted})
-        found: dict[str, list[int]] = {}
-        for row in images.to_pylist():
-            found.setdefault(row["night"], []).append(row["expid"])
+        columns = ["expid", "night", "maglimit"]
+        images = self._lakehouse.table("science_images").read(columns, {"pid": wanted}).to_pylist()
+        deepest = max((row["maglimit"] or 0.0 for row in images), default=0.0)
+        found: dict[str, Weights] = {}
+        for row in images:
+            # Inverse variance of a point source's flux.
+            weight = 10 ** (0.8 * ((row["maglimit"] or deepest) - deepest))
+            found.setdefault(row["night"], {})[row["expid"]] = weight
         return found

@@ -152,6 +152,10 @@ def measure(
     # S at the place holds the sheet of light as well: over all of S_corr it is the noise of S.
     height = detections.score + detections.level
     errors = _score_errors(raw, height, subtraction.flux_score[tile], config)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        more = errors / raw["flux_error"]
+    # What makes the flux uncertain beyond the noise of pixels moves the place as well.
+    raw["x_error"], raw["y_error"] = more * raw["x_error"], more * raw["y_error"]
     raw["flux_error"] = np.hypot(errors, config.flux_error_share * raw["flux"])
     known = np.isfinite(raw["flux"]) & np.isfinite(raw["flux_error"]) & (raw["flux_error"] > 0)
     raw = {name: values[known] for name, values in raw.items()}

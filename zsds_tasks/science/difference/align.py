@@ -34,8 +34,13 @@ class AlignConfig(Declaration):
         0.08, description="of the side of the image, where that is less: for small ones"
     )
     match_px: Positive = Field(1.0, description="farthest a star may be from its place, px")
-    least_matches: Annotated[int, Field(ge=3)] = Field(20, description="fewer: the zero points decide")
-    sigma_floor_px: Positive = Field(0.05, description="least error of the registration per axis, px")
+    least_matches: Annotated[int, Field(ge=3)] = Field(
+        20, description="fewer: the zero points decide on the flux scale"
+    )
+    least_placed: Annotated[int, Field(ge=3)] = Field(
+        8, description="fewer: the default is the error of the registration"
+    )
+    sigma_floor_px: Positive = Field(0.035, description="least error of the registration per axis, px")
     sigma_default_px: Positive = Field(0.25, description="the same without enough stars, px")
     shift_px: Positive = Field(0.1, description="a larger residual offset should be taken out, px")
     gradient_gain: Annotated[float, Field(ge=0, lt=1)] = Field(
@@ -135,28 +140,43 @@ def align(
     Returns
     -------
     Alignment
-        With fewer than `least_matches` stars the factor is that of the zero points, the errors are the
-        default ones, and there is no offset.
+        With fewer than `least_matches` stars the factor is that of the zero points; with fewer than
+        `least_placed` the errors are the default ones, and there is no offset.
     """
     by_zero_point = float(10 ** (0.4 * (zero_points[1] - zero_points[0])))
     rows, partners = match_stars(science, reference, shape, config)
     stars = (science.xpos[rows], science.ypos[rows], science.flux[rows])
-    if len(rows) < config.least_matches:
-        default = config.sigma_default_px
-        scale = (by_zero_point, 0.0, 0.0)
-        return Alignment(
-            scale, default, default, 0.0, 0.0, len(rows), np.nan, True, by_zero_point, False, *stars
-        )
-    ratio = reference.flux[partners] / science.flux[rows]
-    factor, scatter = _factor(ratio, stars[0], stars[1], shape, config)
-    offsets = [
-        a[rows] - b[partners] for a, b in ((science.xpos, reference.xpos), (science.ypos, reference.ypos))
-    ]
-    offset_x, offset_y = (float(np.median(values)) for values in offsets)
-    sigma_x, sigma_y = (max(robust_sigma(values), config.sigma_floor_px) for values in offsets)
-    must_shift = float(np.hypot(offset_x, offset_y)) > config.shift_px
-    errors = (sigma_x, sigma_y, offset_x, offset_y)
-    return Alignment(factor, *errors, len(rows), scatter, False, by_zero_point, must_shift, *stars)
+    is_fallback = len(rows) < config.least_matches
+    factor, scatter = (by_zero_point, 0.0, 0.0), np.nan
+    if not is_fallback:
+        factor, scatter = _factor(reference.flux[partners] / stars[2], stars[0], stars[1], shape, config)
+    pairs = ((science.xpos, reference.xpos), (science.ypos, reference.ypos))
+    sigmas, offsets = _registration([a[rows] - b[partners] for a, b in pairs], config)
+    must_shift = float(np.hypot(*offsets)) > config.shift_px
+    return Alignment(
+        factor, *sigmas, *offsets, len(rows), scatter, is_fallback, by_zero_point, must_shift, *stars
+    )
+
+
+def _registration(
+    separations: list[Floats], config: AlignConfig
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return errors and offsets along x and y, px, of separations (N) along each.
+
+    An offset stays in the images, so it is part of the error. The scatter of few, too few for the flux scale,
+    is uncertain itself: one sigma of that is added.
+    """
+    n = len(separations[0])
+    if n < config.least_placed:
+        return (config.sigma_default_px, config.sigma_default_px), (0.0, 0.0)
+    unsure = 1.0 if n >= config.least_matches else 1 + 1 / np.sqrt(n)
+    x, y = (float(np.median(values)) for values in separations)
+    scatters = (unsure * robust_sigma(values) for values in separations)
+    sx, sy = (
+        max(float(np.hypot(scatter, off)), config.sigma_floor_px)
+        for scatter, off in zip(scatters, (x, y), strict=True)
+    )
+    return (sx, sy), (x, y)
 
 
 def match_stars(
