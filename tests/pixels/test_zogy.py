@@ -13,7 +13,7 @@ from zsds_tasks.pixels.zogy import Frame, ZogyConfig, subtract_frames
 from zsds_tasks.pixels.zogy_psf import PsfPair, StampTransform, difference_model
 from zsds_tasks.pixels.zogy_tile import TileWork, subtract_tile
 
-PLAIN = ZogyConfig(psf_error=0.0)
+PLAIN = ZogyConfig(psf_error=0.0, alias_px=0.0)
 BAD = 1
 
 
@@ -279,6 +279,24 @@ def test_the_registration_term_hides_dipoles_and_keeps_transients():
     lonely = np.abs(pair.tflux) > 500
     row, column = np.rint(pair.ty[lonely]).astype(int), np.rint(pair.tx[lonely]).astype(int)
     assert (np.abs(tolerant.score[row, column]) > 5).mean() > 0.9
+
+
+@pytest.mark.parametrize("fwhm", [1.6, 1.8, 2.1, 2.6])
+def test_aliasing_is_the_light_beyond_the_highest_frequency(fwhm):
+    pair = PsfPair(gaussian(fwhm), gaussian(3.5), 1.0, 1.0)
+    expected = 2 * np.exp(-((np.pi * fwhm / 2.3548) ** 2) / 2)  # from both sides of the highest frequency
+    assert pair.aliasing == pytest.approx((expected, expected), rel=0.03)
+    assert PsfPair(gaussian(3.5), gaussian(fwhm), 1.0, 1.0).aliasing == pair.aliasing
+
+
+def test_stars_too_sharp_for_their_pixels_count_as_displaced():
+    pair = make_pair(64, stars=150, galaxies=0, transients=0)
+    errors = [
+        np.abs(subtract(pair, PLAIN.model_copy(update={"alias_px": k})).score).max() for k in (0.0, 1.0)
+    ]
+    by_hand = np.abs(subtract(pair, registration=(0.02, 0.02)).score).max()
+    assert errors[1] < errors[0]
+    assert by_hand < errors[0]
 
 
 def test_a_new_source_has_no_noise_of_registration_and_a_star_has_all_of_it():

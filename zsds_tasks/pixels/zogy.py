@@ -6,6 +6,7 @@ around them, and only their cores are kept; beyond the frame there is nothing. S
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -46,6 +47,11 @@ class ZogyConfig(Declaration):
     )
     psf_error: Annotated[float, Field(ge=0)] = Field(
         0.0075, description="relative error of the PSFs: so much of what both frames share counts as noise"
+    )
+    alias_px: Annotated[float, Field(ge=0)] = Field(
+        0.45,
+        description="error of the registration that coarse sampling adds, over the transform of the sharper "
+        "PSF at the highest frequency",
     )
     slopes: Literal["both", "common"] = Field(
         "common",
@@ -207,7 +213,8 @@ def _subtract_one(
     # A tile may reach beyond what its overlap needs: what lies there would be filtered for nothing.
     parts = work.transform(pair)
     grow = (config.hole_grow_px, config.bright_hole_grow_px, max(worst, GOOD))
-    terms = (*registration, config.psf_error, float(config.slopes == "common"))
+    x, y = (math.hypot(s, config.alias_px * a) for s, a in zip(registration, pair.aliasing, strict=True))
+    terms = (x, y, config.psf_error, float(config.slopes == "common"))
     outs = (out.difference[core], out.score[core], out.sigma[core])
     work.finish(parts, pair.variance_kernels(), terms, grow, (border, border), outs)
 

@@ -57,6 +57,16 @@ class PsfPair:
         return math.hypot(self.new_sigma, self.ref_sigma)
 
     @property
+    def aliasing(self) -> tuple[float, float]:
+        """Return the transform of the sharper PSF at the highest frequency along x and y, that at zero is 1.
+
+        So much of a star's light is where pixels do not say between which of them it lies.
+        """
+        sign = (-1.0) ** np.arange(len(self.new))
+        sharpest = [max(abs(float(psf.sum(axis) @ sign)) for psf in (self.new, self.ref)) for axis in (0, 1)]
+        return sharpest[0], sharpest[1]
+
+    @property
     def grid(self) -> int:
         """Side of the small periodic grid, px."""
         return int(fft.next_fast_len(2 * len(self.new) + 14, real=True))

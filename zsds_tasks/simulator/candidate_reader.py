@@ -140,7 +140,8 @@ class TruthOfCandidates:
         return self._references[rcid, key]
 
     def _averaged(self, rcid: int, epochs: Mapping[str, Weights]) -> ReferenceSky | None:
-        parts, known = [], {}
+        parts: list[Columns] = []
+        known: Weights = {}
         for name, weights in epochs.items():
             night = ObservingNight.parse(name)
             if not truth_path(self.truth, night, "detections").exists():

@@ -37,10 +37,14 @@ class AlignConfig(Declaration):
     least_matches: Annotated[int, Field(ge=3)] = Field(
         20, description="fewer: the zero points decide on the flux scale"
     )
+    placed_snr: Positive = Field(
+        60.0,
+        description="stars of so much tell the registration, if they are enough: others scatter by noise",
+    )
     least_placed: Annotated[int, Field(ge=3)] = Field(
         8, description="fewer: the default is the error of the registration"
     )
-    sigma_floor_px: Positive = Field(0.035, description="least error of the registration per axis, px")
+    sigma_floor_px: Positive = Field(0.02, description="least error of the registration per axis, px")
     sigma_default_px: Positive = Field(0.25, description="the same without enough stars, px")
     shift_px: Positive = Field(0.1, description="a larger residual offset should be taken out, px")
     gradient_gain: Annotated[float, Field(ge=0, lt=1)] = Field(
@@ -150,8 +154,14 @@ def align(
     factor, scatter = (by_zero_point, 0.0, 0.0), np.nan
     if not is_fallback:
         factor, scatter = _factor(reference.flux[partners] / stars[2], stars[0], stars[1], shape, config)
+    snr = np.minimum(
+        *(one.flux[of] / one.sigflux[of] for one, of in ((science, rows), (reference, partners)))
+    )
+    steady = np.flatnonzero(snr >= config.placed_snr)
+    chosen = steady if len(steady) >= config.least_matches else np.arange(len(rows))
     pairs = ((science.xpos, reference.xpos), (science.ypos, reference.ypos))
-    sigmas, offsets = _registration([a[rows] - b[partners] for a, b in pairs], config)
+    separations = [(a[rows] - b[partners])[chosen] for a, b in pairs]
+    sigmas, offsets = _registration(separations, config)
     must_shift = float(np.hypot(*offsets)) > config.shift_px
     return Alignment(
         factor, *sigmas, *offsets, len(rows), scatter, is_fallback, by_zero_point, must_shift, *stars
