@@ -40,6 +40,14 @@ def test_overlaps_add_up_to_the_circle(r, x, y):
     assert abs(overlaps - math.pi * r * r) < 1e-9
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 9999), st.floats(-3, 15), st.floats(-3, 13), st.floats(0.1, 9))
+def test_a_circle_sums_its_pixels_times_their_overlaps(seed, x, y, r):
+    stamp = np.random.default_rng(seed).normal(size=(11, 13)).astype(np.float32)
+    slow = sum(float(stamp[v, u]) * circle_overlap(u - x, v - y, r) for v in range(11) for u in range(13))
+    assert abs(circle_sum(stamp, x, y, r) - slow) < 1e-9
+
+
 def test_a_circle_over_the_border_counts_what_is_there():
     stamp = np.ones((9, 9), np.float32)
     assert abs(circle_sum(stamp, -0.5, 4.0, 2.0) - math.pi * 2) < 1e-9  # its centre on the border: half
@@ -73,6 +81,34 @@ def test_an_ellipse_has_its_area(a, ratio, angle, x, y):
     assert light == pytest.approx(area)
     assert 0 < neighbours < area
     assert missing == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0.3, 4), st.floats(0.15, 1), st.floats(0, math.pi), st.floats(-7, 7), st.floats(0.5, 4))
+def test_an_ellipse_leaves_no_pixel_of_it_out(a, ratio, angle, x, radius):
+    b = max(a * ratio, 0.15)
+    cosine, sine = math.cos(angle), math.sin(angle)
+    cxx, cyy = (cosine / a) ** 2 + (sine / b) ** 2, (sine / a) ** 2 + (cosine / b) ** 2
+    cxy = 2 * cosine * sine * (1 / a**2 - 1 / b**2)
+    rng = np.random.default_rng(5)
+    stamp, state = rng.uniform(1, 2, (25, 25)).astype(np.float32), np.zeros((25, 25), np.uint8)
+    dy, dx = np.mgrid[:25, :25] - np.array([12.3, 12 + x])[:, None, None]
+    share = np.zeros((25, 25))
+    third = (-1 / 3, 0.0, 1 / 3)
+    for u, v in ((dx + i, dy + j) for i in third for j in third):
+        r = np.sqrt(cxx * u**2 + cyy * v**2 + cxy * u * v)
+        slope = np.hypot(cxx * u + 0.5 * cxy * v, cyy * v + 0.5 * cxy * u)
+        share += np.clip(3 * (radius - r) * r / np.maximum(slope, 1e-30) + 0.5, 0, 1) / 9
+    r2 = cxx * dx**2 + cyy * dy**2 + cxy * dx * dy
+    slope = np.hypot(cxx * dx + 0.5 * cxy * dy, cyy * dy + 0.5 * cxy * dx)
+    depth = radius * np.sqrt(r2) - r2
+    share = np.where(depth < -slope, 0, np.where(depth >= slope, 1, share))
+    light, area, _, _ = ellipse_sum(stamp, state, 12 + x, 12.3, cxx, cyy, cxy, radius)
+    assert abs(area - share.sum()) < 1e-9
+    assert abs(light - np.sum(share * stamp)) < 1e-9
+    within = r2 < radius**2
+    mean = np.sum(np.sqrt(r2) * stamp * within) / max(np.sum(stamp * within), 1e-30)
+    assert abs(kron_radius(stamp, 12 + x, 12.3, cxx, cyy, cxy, radius) - mean) < 1e-9
 
 
 def test_the_kron_radius_of_a_gaussian_is_the_mean_distance():

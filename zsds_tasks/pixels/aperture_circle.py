@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.mesh import Image
-
-HALF_DIAGONAL = math.sqrt(0.5)
 
 
 @compiled("f8(f8, f8, f8, f8, f8)", cache=True)
@@ -50,28 +50,53 @@ def circle_overlap(dx: float, dy: float, r: float) -> float:
     return area
 
 
-@compiled("f8(f4[:, :], f8, f8, f8)", cache=True, nogil=True)
+@compiled("f8(f8, f8)", cache=True)
+def _half_strip(t: float, r: float) -> float:
+    """Return half the area of a circle of radius r about the origin at 0 < x < t; negative for t < 0."""
+    t = min(max(t, -r), r)  # then the root below is exactly 0, in whatever way it is rounded
+    return 0.5 * (t * math.sqrt((r - t) * (r + t)) + r * r * math.asin(t / r))
+
+
+# Sums in any order, and no branch in the inner loops: so several pixels are done at a time.
+@compiled("f8(f4[:, ::1], f8, f8, f8)", cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def circle_sum(stamp: Image, x: float, y: float, r: float) -> float:
     """Return the sum of a stamp (ny, nx) in a circle about (x, y), 0-based in the stamp, px.
 
-    Pixels beyond the stamp count as 0.
+    Pixels beyond the stamp count as 0. As if with `circle_overlap`: a pixel's area inside is a difference of
+    the circle's areas left of and below its corners, which pixels share; an arc is measured once per row and
+    column instead of once per pixel of the rim.
     """
+    u0, u1 = max(math.ceil(x - r - 0.5), 0), min(math.floor(x + r + 0.5) + 1, stamp.shape[1])
+    v0, v1 = max(math.ceil(y - r - 0.5), 0), min(math.floor(y + r + 0.5) + 1, stamp.shape[0])
+    if u1 <= u0 or v1 <= v0:
+        return 0.0
+    n = u1 - u0
+    scratch = np.empty((3, n + 1))
+    strips, below, row = scratch[0], scratch[1], scratch[2]
+    r2, quarter = r * r, 0.25 * math.pi * r * r
+    for k in range(n + 1):
+        strips[k] = _half_strip(u0 + k - 0.5 - x, r)
+        below[k] = 0.0
     total = 0.0
-    inner = (r - HALF_DIAGONAL) ** 2 if r > HALF_DIAGONAL else -1.0
-    outer = (r + HALF_DIAGONAL) ** 2
-    for v in range(max(math.ceil(y - r - 0.5), 0), min(math.floor(y + r + 0.5), stamp.shape[0] - 1) + 1):
-        dy = v - y
-        for u in range(max(math.ceil(x - r - 0.5), 0), min(math.floor(x + r + 0.5), stamp.shape[1] - 1) + 1):
-            dx = u - x
-            d = dx * dx + dy * dy
-            if d <= inner:
-                total += stamp[v, u]
-            elif d < outer:
-                total += stamp[v, u] * circle_overlap(dx, dy, r)
+    for v in range(v0 - 1, v1):
+        top = v + 0.5 - y
+        strip = _half_strip(top, r)
+        for k in range(n + 1):
+            left, side = u0 + k - 0.5 - x, strips[k]
+            within = left * top + side + strip + quarter
+            if top > 0:
+                beyond = 2 * side + (2 * strip if left > 0 else 2 * quarter)
+            else:
+                beyond = 2 * (strip + quarter) if left > 0 else 0.0
+            area = within if left * left + top * top < r2 else beyond
+            row[k], below[k] = area - below[k], area
+        if v >= v0:
+            for k in range(n):
+                total += stamp[v, u0 + k] * (row[k + 1] - row[k])
     return total
 
 
-@compiled("f8(f4[:, :], f8, f8, f8, f8, f8)", cache=True, nogil=True)
+@compiled("f8(f4[:, ::1], f8, f8, f8, f8, f8)", cache=True, nogil=True)
 def radius_of_share(stamp: Image, x: float, y: float, wanted: float, low: float, high: float) -> float:
     """Return the radius of the circle that holds `wanted` of a stamp's light, between `low` and `high`, px.
 

@@ -101,7 +101,7 @@ def ellipse_axes(xx: float, yy: float, xy: float) -> tuple[float, float, float]:
     return math.sqrt(max(middle + half, NARROWEST)), math.sqrt(max(middle - half, NARROWEST)), angle
 
 
-@compiled("f8(f4[:, :], f8, f8, f8, f8[::1], f8[::1])", cache=True, nogil=True)
+@compiled("f8(f4[:, ::1], f8, f8, f8, f8[::1], f8[::1])", cache=True, nogil=True)
 def _window_sums(stamp: Image, x: float, y: float, sigma: float, weight_x: Floats, sums: Floats) -> float:
     """Set the windowed sums of light times 1, dx, dy, dx^2, dy^2, dx dy of a stamp; return the first."""
     reach = 4.0 * sigma
@@ -128,7 +128,7 @@ def _window_sums(stamp: Image, x: float, y: float, sigma: float, weight_x: Float
     return sums[0]
 
 
-@compiled("UniTuple(f8, 2)(f4[:, :], f8, f8, f8, f8, f8[::1], f8[::1])", cache=True, nogil=True)
+@compiled("UniTuple(f8, 2)(f4[:, ::1], f8, f8, f8, f8, f8[::1], f8[::1])", cache=True, nogil=True)
 def windowed_centre(
     stamp: Image, x: float, y: float, sigma: float, most: float, weight_x: Floats, sums: Floats
 ) -> tuple[float, float]:
