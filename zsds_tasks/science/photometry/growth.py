@@ -84,7 +84,8 @@ def growth_of_psf(psf: PointSpread, shape: tuple[int, int], radii: Floats) -> tu
     phases = [(u, v) for u in PHASES for v in PHASES]
     for k, (u, v) in enumerate((u, v) for u in PLACES for v in PLACES):
         for shift in phases:
-            stamp = psf.stamp(u * (shape[1] - 1), v * (shape[0] - 1), STAMP, shift)
+            place = u * (shape[1] - 1), v * (shape[0] - 1)
+            stamp = np.ascontiguousarray(psf.stamp(*place, STAMP, shift))
             at = (middle + shift[0], middle + shift[1])
             shares[k] += [circle_sum(stamp, *at, r) / len(phases) for r in radii]
     return shares.mean(axis=0), shares.std(axis=0)
