@@ -25,7 +25,7 @@ def sampled(coefficients, half, s, size, shift, orders=(0, 0)):
     table = by_phase(coefficients, s).astype(np.float32)
     n = 2 * size + 1
     out = np.empty((n, n), np.float32)
-    work = np.empty((s, n, n + 2 * MARGIN), np.float32)
+    work = np.empty((s, n, table.shape[-1]), np.float32)
     sample_table(np.ascontiguousarray(table), *shift, half, size, *orders, out, work)
     return out
 

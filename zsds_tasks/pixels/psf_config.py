@@ -21,7 +21,10 @@ class PsfPhotometryConfig(Declaration):
     first_sweeps: Annotated[int, Field(ge=1)] = Field(3, description="turns over all groups")
     second_sweeps: Annotated[int, Field(ge=1)] = Field(3, description="turns after new sources were found")
     settled_sigma: Annotated[float, Field(ge=0)] = Field(
-        0.05, description="groups whose last step was smaller, in errors, take no further turns"
+        0.1, description="groups whose last step was smaller, in errors, take no further turns"
+    )
+    rough_sigma: Annotated[float, Field(ge=0)] = Field(
+        0.5, description="the same before the sky and hidden sources are known: all are fitted again then"
     )
     drawn_share: Annotated[float, Field(gt=0)] = Field(
         0.05, description="sources are drawn out to where they fall below this share of the sky noise"

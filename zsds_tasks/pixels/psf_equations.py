@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsds_tasks.pixels.kernels import compiled
-from zsds_tasks.pixels.psf_draw import FIT, FLUX, NOISE, X, Y, sample_source
+from zsds_tasks.pixels.psf_draw import FIT, FLUX, NOISE, TABLE, X, Y
+from zsds_tasks.pixels.psf_splines import MARGIN, sample_slopes
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -76,6 +77,26 @@ def _own_sums(stamps: Image, size: int, first: int, normal: Floats, right: Float
     right[i], right[j], right[k] = b0, b1, b2
 
 
+@compiled(
+    "void(f4[:, :, :, :, ::1], f8[::1], i8[::1], i8, f4[:, ::1], f4[:, :, ::1])", cache=True, nogil=True
+)
+def _slopes(tables: Image, source: Floats, plan: Indexes, fit: int, stamps: Image, work: Image) -> None:
+    """Write the light of a source and its derivatives on the square around its disc."""
+    half, n = (tables.shape[3] - 1) // 2 - MARGIN, 2 * fit + 1
+    light, by_x, by_y = stamps[LIGHT, : n * n], stamps[BY_X, : n * n], stamps[BY_Y, : n * n]
+    sample_slopes(
+        tables[plan[TABLE]],
+        source[X] - round(source[X]),
+        source[Y] - round(source[Y]),
+        half,
+        fit,
+        light.reshape(n, n),
+        by_x.reshape(n, n),
+        by_y.reshape(n, n),
+        work,
+    )
+
+
 @compiled("f8(f4[::1], f4[::1], f4[::1], i8, i8, i8, i8)", cache=True, nogil=True, fastmath=True)
 def _overlap(a: Image, weight: Image, b: Image, n_a: int, n_b: int, row: int, column: int) -> float:
     """Sum a * weight * b over the pixels of both squares; b's first pixel lies at (row, column) of a's."""
@@ -123,9 +144,7 @@ def normal_equations(
     for k in range(len(members)):
         source, own, fit = sources[members[k]], plan[members[k]], plan[members[k], FIT]
         size = 2 * fit + 1
-        for p in range(3):
-            square = stamps[k, p, : size * size].reshape(size, size)
-            sample_source(tables, source, own, fit, int(p == BY_X), int(p == BY_Y), square, work)
+        _slopes(tables, source, own, fit, stamps[k], work)
         weigh_disc(image, residual, source, fit, gain, stamps[k])
         _own_sums(stamps[k], size * size, 3 * k, normal, right)
         row, column = round(source[Y]) - fit, round(source[X]) - fit

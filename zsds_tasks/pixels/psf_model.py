@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsds_tasks.pixels.psf_splines import (
-    MARGIN,
     by_phase,
     in_order,
     mix_tables,
@@ -160,7 +159,7 @@ class PsfModel:
     def _sample(self, mixed: Image, half: int, dx: float, dy: float) -> Image:
         n = 2 * half + 1
         out = np.empty((n, n), np.float32)
-        work = np.empty((self.oversampling, n, n + 2 * MARGIN), np.float32)
+        work = np.empty((self.oversampling, n, mixed.shape[3]), np.float32)
         sample_table(mixed, dx, dy, self.half, half, 0, 0, out, work)
         return out
 

@@ -116,7 +116,7 @@ def measure_sources(
     """
     scene = Scene(image, mask, bits, noise, gain, model, config, out)
     scene.add(peaks)
-    scene.settle(scene.all_groups(), config.first_sweeps)
+    scene.settle(scene.all_groups(), config.first_sweeps, config.rough_sigma)
     sky = _less_sky(scene, 0.0)
     scene.drop(distinct(scene, config.separation_fwhm * model.fwhm))
     scene.add(_revealed(scene, mask, bits, peaks_config), is_revealed=True)

@@ -23,10 +23,11 @@ from zsds_tasks.pixels.psf_model import PsfModel
 from zsds_tasks.pixels.psf_scene_kernels import (
     blank_unusable,
     grow_patches,
-    mix_places,
     own_stamps,
+    terms_of_places,
     usable_shares,
 )
+from zsds_tasks.pixels.psf_splines import MAX_TERMS
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.uint16]
@@ -72,11 +73,10 @@ class Scene:
         blank_unusable(image, mask, bits, self.residual)
         ny, nx = image.shape
         self._cells = (-(-ny // CELL_PX), -(-nx // CELL_PX))
-        i, j = np.mgrid[: self._cells[0], : self._cells[1]]
-        middle = ((j.ravel() + 0.5) * CELL_PX, (i.ravel() + 0.5) * CELL_PX)
-        self._used = len(middle[0])
-        self.tables = np.empty((self._used + config.exact_most, *model.tables.shape[1:]), np.float32)
-        self._mix(np.minimum(middle[0], nx - 1.0), np.minimum(middle[1], ny - 1.0), self.tables[: self._used])
+        n_cells = self._cells[0] * self._cells[1]
+        self._row_of_cell = np.full(n_cells, -1, np.int64)
+        self._used = self._exact = 0
+        self.tables = np.empty((n_cells + config.exact_most, *model.tables.shape[1:]), np.float32)
         self.sources = np.empty((0, columns.SOURCE_COLUMNS))
         self.plan = np.empty((0, columns.PLAN_COLUMNS), np.int64)
         self.is_hidden = np.empty(0, np.bool_)
@@ -103,9 +103,26 @@ class Scene:
         """DN."""
         return self.sources[:, columns.FLUX]
 
-    def _mix(self, x: Floats, y: Floats, out: Image) -> None:
+    def _mixed(self, x: Floats, y: Floats) -> Rows:
+        """Mix the tables of some places and return the rows that hold them: one product of matrices."""
+        first, self._used = self._used, self._used + len(x)
+        of_terms = self.model.tables
+        terms = np.zeros((len(x), MAX_TERMS))
         ny, nx = self.model.shape
-        mix_places(self.model.tables, self.model.degree, (2 * x + 1) / nx - 1, (2 * y + 1) / ny - 1, out)
+        terms_of_places((2 * x + 1) / nx - 1, (2 * y + 1) / ny - 1, self.model.degree, terms)
+        out = self.tables[first : self._used].reshape(len(x), of_terms[0].size)
+        share = terms[:, : len(of_terms)].astype(np.float32)
+        np.matmul(share, of_terms.reshape(len(of_terms), of_terms[0].size), out=out)
+        return np.arange(first, self._used)
+
+    def _rows_of_cells(self, cells: Rows) -> Rows:
+        """Return the rows of the tables of some cells; those not asked for before are mixed."""
+        fresh = np.unique(cells[self._row_of_cell[cells] < 0])
+        ny, nx = self.image.shape
+        x = np.minimum((fresh % self._cells[1] + 0.5) * CELL_PX, nx - 1.0)
+        y = np.minimum((fresh // self._cells[1] + 0.5) * CELL_PX, ny - 1.0)
+        self._row_of_cell[fresh] = self._mixed(x, y)
+        return self._row_of_cell[cells]
 
     def add(self, peaks: Peaks, *, is_revealed: bool = False) -> NDArray[np.bool_]:
         """Add sources at peaks, with their guessed fluxes; return which peaks were taken.
@@ -154,15 +171,15 @@ class Scene:
         x, y, flux = (sources[:, k].copy() for k in (columns.X, columns.Y, columns.FLUX))
         noise = np.maximum(sources[:, columns.NOISE], 1e-6)
         cell = np.clip([y // CELL_PX, x // CELL_PX], 0, np.array(self._cells)[:, None] - 1).astype(np.int64)
-        plan[:, columns.TABLE] = cell[0] * self._cells[1] + cell[1]
         snr = flux / (
             noise * math.sqrt(self.model.n_eff((self.model.shape[1] - 1) / 2, (self.model.shape[0] - 1) / 2))
         )
-        bright = np.argsort(-snr, kind="stable")[: len(self.tables) - self._used]
+        bright = np.argsort(-snr, kind="stable")[: config.exact_most - self._exact]
         bright = bright[snr[bright] > config.exact_snr]
-        first, self._used = self._used, self._used + len(bright)
-        plan[bright, columns.TABLE] = np.arange(first, self._used)
-        self._mix(x[bright], y[bright], self.tables[first : self._used])
+        self._exact += len(bright)
+        plan[bright, columns.TABLE] = self._mixed(x[bright], y[bright])
+        others = np.delete(np.arange(len(sources)), bright)
+        plan[others, columns.TABLE] = self._rows_of_cells((cell[0] * self._cells[1] + cell[1])[others])
         fit = min(half, max(config.least_fit_px, round(config.fit_fwhm * self.model.fwhm)))
         plan[:, columns.FIT] = fit
         usable = np.empty(len(sources))
@@ -189,19 +206,20 @@ class Scene:
             roam,
         )
 
-    def settle(self, groups: Rows, sweeps: int) -> None:
-        """Sweep until sources have settled or the turns are used up."""
+    def settle(self, groups: Rows, sweeps: int, settled_sigma: float | None = None) -> None:
+        """Sweep until sources have settled (as configured, if not given) or the turns are used up."""
+        sigma = self.config.settled_sigma if settled_sigma is None else settled_sigma
         for _ in range(sweeps):
             if len(groups) == 0:
                 break
             self.sweep(groups)
-            groups = self._restless(groups)
+            groups = self._restless(groups, sigma)
 
-    def _restless(self, groups: Rows) -> Rows:
+    def _restless(self, groups: Rows, settled_sigma: float) -> Rows:
         """Return those of some groups whose last step was not small."""
         step = self.sources[self.groups.member, columns.STEP]
         largest = np.maximum.reduceat(step, self.groups.start[:-1]) if len(step) else step
-        return groups[largest[groups] > self.config.settled_sigma]
+        return groups[largest[groups] > settled_sigma]
 
     def judge(self, groups: Rows, results: Floats) -> None:
         """Write errors and qualities of the sources of some groups; see `psf_fit_columns.judge`."""

@@ -1,4 +1,4 @@
-"""Compiled kernels of a scene: unusable pixels, patches of saturated stars, tables, single stars."""
+"""Compiled kernels of a scene: unusable pixels, patches of saturated stars, single stars."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from zsds_tasks.pixels.kernels import compiled
 from zsds_tasks.pixels.psf_draw import PLAN_COLUMNS, SOURCE_COLUMNS, X, Y, draw_sources
-from zsds_tasks.pixels.psf_splines import MARGIN, MAX_TERMS, mix_tables, terms_at
+from zsds_tasks.pixels.psf_splines import terms_at
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.uint16]
@@ -68,14 +68,11 @@ def grow_patches(image: Image, x: Floats, y: Floats) -> None:
         image[patch[k, 0], patch[k, 1]] = np.nan
 
 
-@compiled("void(f4[:, :, :, :, ::1], i8, f8[::1], f8[::1], f4[:, :, :, :, ::1])", cache=True, nogil=True)
-def mix_places(tables: Image, degree: int, u: Floats, v: Floats, out: Image) -> None:
-    """Write the tables (N, S, S, n, n) mixed for places in units of the polynomial."""
-    terms = np.zeros(MAX_TERMS)
-    half = (tables.shape[3] - 1) // 2 - MARGIN
+@compiled("void(f8[::1], f8[::1], i8, f8[:, ::1])", cache=True, nogil=True)
+def terms_of_places(u: Floats, v: Floats, degree: int, out: Floats) -> None:
+    """Write the terms (N, MAX_TERMS) of places in units of the polynomial."""
     for k in range(len(u)):
-        terms_at(u[k], v[k], degree, terms)
-        mix_tables(tables, terms, half, out[k])
+        terms_at(u[k], v[k], degree, out[k])
 
 
 @compiled("void(f4[:, ::1], f8[::1], f8[::1], i8, f8[::1])", cache=True, nogil=True)
