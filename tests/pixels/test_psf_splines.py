@@ -12,6 +12,7 @@ from zsds_tasks.pixels.psf_splines import (
     in_order,
     mix_tables,
     node_offsets,
+    sample_slopes,
     sample_table,
     spline_coefficients,
     table_rows,
@@ -46,6 +47,19 @@ def test_sampling_agrees_with_scipy(half, s, dx, dy, seed, data):
     coefficients = np.random.default_rng(seed).normal(size=(n, n))
     found = sampled(coefficients, half, s, size, (dx, dy))
     np.testing.assert_allclose(found, oracle(coefficients, half, s, size, dx, dy), atol=3e-6)
+
+
+@pytest.mark.parametrize("size", [0, 3, 7])
+def test_slopes_are_samples_at_once(size):
+    half, s, n = 7, 3, 2 * size + 1
+    side = table_rows(half) * s
+    table = by_phase(np.random.default_rng(size).normal(size=(side, side)), s).astype(np.float32)
+    out, work = np.empty((3, n, n), np.float32), np.empty((s, n, table.shape[-1]), np.float32)
+    sample_slopes(table, 0.31, -0.44, half, size, *out, work)
+    for found, orders in zip(out, [(0, 0), (1, 0), (0, 1)], strict=True):
+        wanted = np.empty((n, n), np.float32)
+        sample_table(table, 0.31, -0.44, half, size, *orders, wanted, work)
+        np.testing.assert_array_equal(found, wanted)
 
 
 @settings(deadline=None, max_examples=40)
