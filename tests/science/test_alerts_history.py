@@ -184,3 +184,66 @@ def test_covered_is_what_lies_inside_the_corners_however_they_run(middle, turn, 
     told = history([{"ra": 0.0, "dec": dec0}], (), [row]).previous(0)
     if abs(margin) > 0.02:  # degrees on the sphere are not quite those of the plane
         assert bool(told) == (margin > 0)
+
+
+def told_by_loops(here, detections, images, points):
+    """Tell the past of one candidate, pair by pair."""
+
+    def is_past(row):
+        return JD - 30 <= row["jd"] < JD and row["programid"] in HistoryConfig().visible[here["programid"]]
+
+    def apart(row):
+        return np.hypot((row["ra"] - here["ra"] + 180) % 360 - 180, row["dec"] - DEC)
+
+    near = 1.5 * ARCSEC / np.cos(np.radians(DEC))
+    told = [row for row in detections if apart(row) < near and is_past(row)]
+    exposures = {row["pid"] // 10_000 for row in told}
+    for row in sorted(images, key=lambda row: row["pid"]):
+        if is_past(row) and row["pid"] // 10_000 not in exposures:
+            exposures.add(row["pid"] // 10_000)
+            told.append(row)
+    told.sort(key=lambda row: (row["jd"], row["pid"], row.get("candid") or 0))
+    old = [row for row in points if apart(row) < near and is_past(row) and row["nid"] < NID]
+    old.sort(key=apart)
+    old.sort(key=lambda row: (row["jd"], row["pid"]), reverse=True)
+    newest = {}
+    for row in old:
+        newest.setdefault((row["nid"], row["fid"]), row)
+    return [(r["pid"], r.get("candid")) for r in told], [(r["pid"], r["tag"]) for r in newest.values()]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_many_neighbours_at_once_are_told_what_loops_tell(seed):
+    rng = np.random.default_rng(seed)
+    spots = [0.0, 0.4, -0.7, 40.0, 40.5, 90.0]
+
+    def pick(make, count, **rest):
+        days = rng.choice([0.3, 1.2, 1.25, 2.0, 5.0, 29.0, 31.0], count).tolist()
+        programmes = rng.integers(1, 4, count).tolist()
+        return [
+            make(d, programid=p, **{k: f() for k, f in rest.items()})
+            for d, p in zip(days, programmes, strict=True)
+        ]
+
+    detections = pick(
+        detection, 60, offset=lambda: rng.choice(spots) + rng.normal(0, 0.1),
+        candid=lambda: int(rng.integers(1, 10**9)),
+    )  # fmt: skip
+    images = pick(image, 20, rcid=lambda: int(rng.integers(0, 3)))
+    points = pick(
+        forced,
+        120,
+        offset=lambda: rng.choice(spots) + rng.normal(0, 0.1),
+        fid=lambda: int(rng.integers(1, 3)),
+    )
+    for n, row in enumerate(points):
+        row["tag"] = row["procstatus"] = str(n)
+    here = [
+        {"ra": east(spot), "programid": 1 + n % 3} for n, spot in enumerate([*spots, 3600.0, *spots, 7200.0])
+    ]
+    past = history(here, detections, images, [{k: v for k, v in row.items() if k != "tag"} for row in points])
+    for k, place in enumerate(here):
+        covering = images if abs((place["ra"] + 180) % 360 - 180) < 0.4 else []
+        previous, old = told_by_loops(place, detections, covering, points)
+        assert [(row["pid"], row["candid"]) for row in past.previous(k)] == previous
+        assert [(row["pid"], row["procstatus"]) for row in past.forced(k)] == old

@@ -66,7 +66,7 @@ def assemble(
         "objectId": object_id,
         "candid": detection["candid"],
         "candidate": detection,
-        "prv_candidates": list(previous) or None,
-        "fp_hists": list(forced) or None,
+        "prv_candidates": previous or None,
+        "fp_hists": forced or None,
         **{name: cutouts.get(name) for name in CUTOUTS},
     }

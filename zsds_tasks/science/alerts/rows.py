@@ -1,14 +1,79 @@
-"""Rows of tables as the dicts of a packet, column by column: an exposure needs tens of thousands."""
+"""Rows of tables as a packet holds them: dicts for those who read it, bytes for those it is sent to."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
 
 from zsds_tasks.errors import UnusableInputError
 from zsds_tasks.products.packets import RecordType, Row
+from zsds_tasks.science.alerts.columns import encode_rows
+from zsds_tasks.science.alerts.writer import EncodedRows
+
+
+class RowStore:
+    """Rows of tables that many packets hold: made into dicts or bytes once, and only if somebody asks.
+
+    Parameters
+    ----------
+    record : RecordType
+    tables : sequence of pyarrow.Table
+        As `rows_of` takes them. Their rows are counted through, the first table first.
+    """
+
+    def __init__(self, record: RecordType, tables: Sequence[pa.Table]) -> None:
+        self.record = record
+        self._tables = tuple(tables)
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """All rows as dicts."""
+        return [row for table in self._tables for row in rows_of(table, self.record)]
+
+    @cached_property
+    def encoded(self) -> list[bytes]:
+        """All rows as Avro binary."""
+        return [row for table in self._tables for row in encode_rows(table, self.record)]
+
+
+class StoredRows(EncodedRows):
+    """Some rows of a store, in an order of their own; read as dicts, which one must not change.
+
+    Parameters
+    ----------
+    store : RowStore
+    indices : sequence of int
+    """
+
+    def __init__(self, store: RowStore, indices: Sequence[int]) -> None:
+        super().__init__(store.record)
+        self._store, self._indices = store, indices
+
+    def encoded(self) -> bytes:
+        """Return all rows as Avro binary."""
+        encoded = self._store.encoded
+        return b"".join([encoded[index] for index in self._indices])
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, item: int) -> Row: ...
+    @overload
+    def __getitem__(self, item: slice) -> Sequence[Row]: ...
+    def __getitem__(self, item: int | slice) -> Row | Sequence[Row]:
+        if isinstance(item, slice):
+            return StoredRows(self._store, self._indices[item])
+        return self._store.rows[self._indices[item]]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and not isinstance(other, str) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # equal to lists, which have none
 
 
 def rows_of(table: pa.Table, record: RecordType) -> list[Row]:
@@ -30,6 +95,15 @@ def rows_of(table: pa.Table, record: RecordType) -> list[Row]:
     UnusableInputError
         If a required field has no value somewhere; names the fields.
     """
+    require(table, record)
+    there = set(table.column_names)
+    names = record.names
+    columns = [_values(table.column(name)) if name in there else [None] * table.num_rows for name in names]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def require(table: pa.Table, record: RecordType) -> None:
+    """Raise UnusableInputError that names the fields if a required one has no value somewhere."""
     there = set(table.column_names)
     absent = [
         name
@@ -43,9 +117,6 @@ def rows_of(table: pa.Table, record: RecordType) -> list[Row]:
             remedy="compute what the schema requires, or leave the row out",
             rows=table.num_rows,
         )
-    names = record.names
-    columns = [_values(table.column(name)) if name in there else [None] * table.num_rows for name in names]
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:

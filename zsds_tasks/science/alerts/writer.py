@@ -9,13 +9,14 @@ Format: Apache Avro 1.11 specification, binary encoding.
 from __future__ import annotations
 
 import struct
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
 from zsds_tasks.errors import UnusableInputError
-from zsds_tasks.products.packets import PacketField, RecordType
+from zsds_tasks.products.packets import PacketField, RecordType, Row
 
 NULL, VALUE = b"\x00", b"\x02"
 """Branch of a union of null and a type, as a long."""
@@ -50,6 +51,28 @@ def encode_bytes(value: bytes) -> bytes:
     return encode_long(len(value)) + value
 
 
+class EncodedRows(Sequence[Row]):
+    """Rows that can say what they are as Avro binary, one behind the other.
+
+    Parameters
+    ----------
+    record : RecordType
+    """
+
+    def __init__(self, record: RecordType) -> None:
+        self.record = record
+
+    @abstractmethod
+    def encoded(self) -> bytes:
+        """Return all rows as `RecordWriter` writes them.
+
+        Raises
+        ------
+        UnusableInputError
+            If one does not fit; names record and field.
+        """
+
+
 class RecordWriter:
     """Write rows of one record.
 
@@ -63,7 +86,7 @@ class RecordWriter:
         self._values = itemgetter(*record.names)
         self._plans: dict[tuple[bool, ...], Plan] = {}
         self._seen: dict[tuple[bool, ...], int] = {}
-        self._writers = [_field_writer(field) for field in record.fields]
+        self._writers = [field_writer(field) for field in record.fields]
 
     def write(self, row: Mapping[str, Any]) -> bytes:
         """Return a row as Avro binary.
@@ -154,8 +177,11 @@ class RecordWriter:
         return UnusableInputError(f"cannot be written: {error}", subject=self.record.name)
 
 
-def _field_writer(field: PacketField) -> Callable[[Any], bytes]:
-    """Return what writes a value of a field that is not null, without its union's branch."""
+def field_writer(field: PacketField) -> Callable[[Any], bytes]:
+    """Return what writes a value of a field that is not null, without its union's branch.
+
+    It raises whatever Python does of a value that does not fit.
+    """
     if field.record is not None:
         inner = RecordWriter(field.record)
         return _array_writer(inner) if field.is_array else inner.write
@@ -170,6 +196,8 @@ def _array_writer(inner: RecordWriter) -> Callable[[Any], bytes]:
     def write_array(rows: Sequence[Mapping[str, Any]]) -> bytes:
         if not rows:
             return encode_long(0)
+        if isinstance(rows, EncodedRows) and rows.record == inner.record:
+            return b"".join((encode_long(len(rows)), rows.encoded(), b"\x00"))
         return b"".join([encode_long(len(rows)), *map(inner.write, rows), b"\x00"])
 
     return write_array
