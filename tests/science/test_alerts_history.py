@@ -235,6 +235,7 @@ def test_many_neighbours_at_once_are_told_what_loops_tell(seed):
         120,
         offset=lambda: rng.choice(spots) + rng.normal(0, 0.1),
         fid=lambda: int(rng.integers(1, 3)),
+        pid=lambda: int(rng.integers(1, 4)),
     )
     for n, row in enumerate(points):
         row["tag"] = row["procstatus"] = str(n)
