@@ -185,6 +185,7 @@ def score_against_truth() -> dict[str, object]:
         score_candidates,
         score_curves,
         score_science,
+        score_variability,
     )
     from zsds_tasks.survey.nights import ObservingNight
 
@@ -196,8 +197,10 @@ def score_against_truth() -> dict[str, object]:
     science = score_science.assess_science(lakehouse, truth, night)
     candidates = score_candidates.assess_candidates(lakehouse, truth, night)
     curves = score_curves.assess_curves(lakehouse, truth, night)
+    variability = score_variability.assess_variability(lakehouse, truth, night)
     report = score_science.with_science(score_calibration.with_masters(report, masters), science)
-    return score_curves.with_curves(score_candidates.with_candidates(report, candidates), curves)
+    report = score_curves.with_curves(score_candidates.with_candidates(report, candidates), curves)
+    return score_variability.with_variability(report, variability)
 
 
 @task(trigger_rule="all_done")

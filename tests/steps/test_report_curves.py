@@ -78,6 +78,10 @@ def test_variables_are_folded_at_their_period_or_shown_against_time(lake, facts)
         html = curve_pages(lake, facts.night)
         assert "period 0.55000 d" in html
         assert "too few epochs" in html
+        assert 'class="tag' not in html
+        truth = {str(rows[0]["objectid"]): "variable", str(rows[1]["objectid"]): "bogus: star"}
+        marked = curve_pages(lake, facts.night, {"variables": truth})
+        assert re.findall('class="tag ([a-z]+)">([a-z]+)<', marked) == [("good", "variable"), ("bad", "star")]
     finally:
         table.merge(table.read(version=version))
 

@@ -249,17 +249,17 @@ def score(night: Night) -> None:
     """Compare a simulated night with what was planted; wrong ingest or masters exit with 4."""
     from zsds_tasks.lakehouse import open_lakehouse
     from zsds_tasks.settings import load_settings
+    from zsds_tasks.simulator import score_candidates, score_curves, score_variability
     from zsds_tasks.simulator.score import score_raw
     from zsds_tasks.simulator.score_calibration import is_met, score_calibration
-    from zsds_tasks.simulator.score_candidates import assess_candidates
-    from zsds_tasks.simulator.score_curves import assess_curves
     from zsds_tasks.simulator.score_science import score_science
     from zsds_tasks.survey.nights import ObservingNight
 
-    lakehouse, truth, this = open_lakehouse(), load_settings().truth_folder, ObservingNight.parse(night)
-    found, calibrated = score_raw(lakehouse, truth, this), score_calibration(lakehouse, truth, this)
-    measures = [*found.measures(), *calibrated, *score_science(lakehouse, truth, this)]
-    measures += [*assess_candidates(lakehouse, truth, this).measures, *assess_curves(lakehouse, truth, this)]
+    what = open_lakehouse(), load_settings().truth_folder, ObservingNight.parse(night)
+    found, calibrated = score_raw(*what), score_calibration(*what)
+    measures = [*found.measures(), *calibrated, *score_science(*what)]
+    measures += [*score_candidates.assess_candidates(*what).measures, *score_curves.assess_curves(*what)]
+    measures += score_variability.assess_variability(*what).measures
     show_rows(
         f"score of {night}",
         ("measure", "value", "target", "ok", ""),

@@ -9,6 +9,8 @@ from pydantic import Field
 from zsds_tasks.declarations import Declaration
 
 Positive = Annotated[float, Field(gt=0)]
+SUREST_FALSE_ALARM = -2.0
+"""Periods whose logarithm of the false-alarm chance is above may be noise, and nothing is folded."""
 
 
 class PeriodConfig(Declaration):

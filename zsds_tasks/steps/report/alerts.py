@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 
 from zsds_tasks.lakehouse import Lakehouse
-from zsds_tasks.products.pages import card, nothing, section, table, tag
+from zsds_tasks.products.pages import card, nothing, section, table
 from zsds_tasks.steps.report.alerts_curves import alert_curves
 from zsds_tasks.steps.report.alerts_data import AlertFacts, gather_alerts
 from zsds_tasks.steps.report.alerts_quality import channel_map, trends
 from zsds_tasks.steps.report.alerts_stamps import COLUMNS, read_rows, stamps_png
 from zsds_tasks.steps.report.gather import NightFacts, records
 from zsds_tasks.steps.report.science_plot import figure, inline
-from zsds_tasks.steps.report.words import plural
+from zsds_tasks.steps.report.words import plural, really
 from zsds_tasks.survey.nights import JD_OF_MJD_ZERO, from_mjd
 
 BEST, WORST = "alerts-best.png", "alerts-worst.png"
@@ -132,7 +132,7 @@ def _table(facts: AlertFacts, truth: Mapping[str, str]) -> str:
             *(_score(getattr(alert, name)) for name in scored),
             f"{alert.ndethist}",
         )
-        rows.append((*row, _really(truth.get(str(alert.candid), ""))) if truth else row)
+        rows.append((*row, really(truth.get(str(alert.candid), ""))) if truth else row)
     columns = ("Object", "Candidate", "UT", "Field", "Magnitude", "Sigma", *scored, "Seen")
     numeric = tuple(range(4, len(columns)))
     columns = (*columns, "Really") if truth else columns
@@ -143,14 +143,6 @@ def _table(facts: AlertFacts, truth: Mapping[str, str]) -> str:
 
 def _score(value: float) -> str:
     return "" if not np.isfinite(value) else f"{value:.2f}"
-
-
-def _really(words: str) -> str:
-    """Return what truth says: real ones carry no mark of doubt."""
-    if not words:
-        return ""
-    tone = "bad" if words.startswith("bogus") else "good"
-    return tag(words.removeprefix("bogus: "), tone)
 
 
 def _stamps(

@@ -44,8 +44,9 @@ def build_report(
         When the report is made, aware.
     score : Mapping, optional
         Of a simulated night: ``measures``, a list of mappings with ``measure``, ``value``, ``target``, ``ok``
-        and ``sentence``, a ``sentence`` over all, and perhaps ``curves`` and ``alerts``; see
-        `zsds_tasks.steps.report.science_curves` and `zsds_tasks.steps.report.alerts`.
+        and ``sentence``, a ``sentence`` over all, and perhaps ``curves``, ``alerts`` and ``variables``; see
+        `zsds_tasks.steps.report.science_curves`, `zsds_tasks.steps.report.alerts` and
+        `zsds_tasks.steps.report.curves`.
 
     Returns
     -------
@@ -68,7 +69,7 @@ def build_report(
     maps = master_maps(lakehouse, facts)
     masters = masters_png(maps) if maps else None
     science, alerts = science_pages(lakehouse, facts), alert_pages(lakehouse, facts, score)
-    curves = curve_pages(lakehouse, facts)
+    curves = curve_pages(lakehouse, facts, score)
     files = {FOCAL_PLANE: picture.png if picture else None, COVERAGE: sky, MASTERS: masters}
     files |= science.files | alerts.files
     for file, data in files.items():

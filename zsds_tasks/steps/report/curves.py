@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -22,7 +23,7 @@ from zsds_tasks.steps.report.drawing import dot, line, text
 from zsds_tasks.steps.report.gather import NightFacts
 from zsds_tasks.steps.report.science_plot import HEIGHT, Plot, figure, legend
 from zsds_tasks.steps.report.timeline import colour
-from zsds_tasks.steps.report.words import plural
+from zsds_tasks.steps.report.words import plural, really
 
 Floats = NDArray[np.float64]
 BINS = np.arange(13.0, 22.01, 0.5)
@@ -32,13 +33,15 @@ SCATTERS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 _DASHED = 'stroke-dasharray="5 4"'
 
 
-def curve_pages(lakehouse: Lakehouse, night: NightFacts) -> str:
+def curve_pages(lakehouse: Lakehouse, night: NightFacts, score: Mapping[str, Any] | None = None) -> str:
     """Return the section on light curves; empty if the night added to none.
 
     Parameters
     ----------
     lakehouse : Lakehouse
     night : NightFacts
+    score : Mapping, optional
+        Of a simulated night: ``variables``, what candidate variables really are, by objectid as text.
 
     Raises
     ------
@@ -48,7 +51,8 @@ def curve_pages(lakehouse: Lakehouse, night: NightFacts) -> str:
     facts = gather_curves(lakehouse, night)
     if facts is None:
         return ""
-    body = _cards(facts) + _repeatability(facts) + _variables(facts)
+    body = _cards(facts) + _repeatability(facts)
+    body += _variables(facts, (score or {}).get("variables") or {})
     note = "Stars of the fields observed, over all nights so far."
     return section("Light curves", body, note=note, anchor="light-curves")
 
@@ -161,8 +165,9 @@ def _scatter_table(facts: CurveFacts, repeat: Repeatability) -> str:
     return table(columns, rows, numeric=(2, 3, 4, 5)) if rows else ""
 
 
-def _variables(facts: CurveFacts) -> str:
-    figures = [drawn for row, curves in facts.variables if (drawn := _variable(facts, row, curves))]
+def _variables(facts: CurveFacts, truth: Mapping[str, str]) -> str:
+    shown = ((row, curves, really(truth.get(str(row["objectid"]), ""))) for row, curves in facts.variables)
+    figures = [drawn for row, curves, mark in shown if (drawn := _variable(facts, row, curves, mark))]
     if not figures:
         return ""
     pairs = "".join(
@@ -171,8 +176,8 @@ def _variables(facts: CurveFacts) -> str:
     return f'<h3 style="margin-top:22px">What varies most surely</h3>{pairs}'
 
 
-def _variable(facts: CurveFacts, row: dict[str, Any], curves: list[Curve]) -> str:
-    """Draw one object, folded if it has a period, else against time."""
+def _variable(facts: CurveFacts, row: dict[str, Any], curves: list[Curve], mark: str) -> str:
+    """Draw one object, folded if it has a period, else against time; a mark (HTML) says what it really is."""
     seen = [curve for curve in curves if len(curve.mag)]
     if not seen:
         return ""
@@ -202,7 +207,7 @@ def _variable(facts: CurveFacts, row: dict[str, Any], curves: list[Curve]) -> st
     else:
         words += "; too few epochs for a period to be believed"
     heading = row["alert_name"] or f"Object {row['objectid']}"
-    return figure(heading, plot.svg(parts, f"Light curve of {heading}") + named, words)
+    return figure(heading, plot.svg(parts, f"Light curve of {heading}") + named, words, mark=mark)
 
 
 def _period(row: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from zsds_tasks.lakehouse import Lakehouse
 from zsds_tasks.products.nested import flat_nested
+from zsds_tasks.science.variability.period_config import SUREST_FALSE_ALARM
 from zsds_tasks.steps.report.gather import NightFacts
 
 Floats = NDArray[np.float64]
@@ -19,8 +20,6 @@ Unit = tuple[int, int, int]
 MOST_UNITS, LEAST_EPOCHS = 64, 4
 """Units looked at, those with the most images first; epochs under which a scatter says nothing."""
 MOST_VARIABLES = 6
-SUREST_FALSE_ALARM = -2.0
-"""Periods whose logarithm of the false-alarm chance is above may be noise, and nothing is folded."""
 _OBJECT = (
     *("objectid", "ra", "dec", "members", "variability", "period", "period_amplitude", "log_false_alarm"),
     *("is_suspect", "alias_periods", "alert_name"),

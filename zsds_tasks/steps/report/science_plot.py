@@ -119,9 +119,9 @@ def shade(share: float, stops: Sequence[str] = SHADES) -> str:
     return "#" + "".join(f"{c:02x}" for c in mixed)
 
 
-def figure(heading: str, drawing: str, caption: str = "") -> str:
-    """Return a drawing with its heading and caption."""
-    head = f"<h3>{escape(heading)}</h3>" if heading else ""
+def figure(heading: str, drawing: str, caption: str = "", *, mark: str = "") -> str:
+    """Return a drawing with its heading, a mark behind that (HTML), and caption."""
+    head = f"<h3>{escape(heading)}{mark and f' {mark}'}</h3>" if heading else ""
     foot = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     return f"<figure>{head}{drawing}{foot}</figure>"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from zsds_tasks.products.pages import card
+from zsds_tasks.products.pages import card, tag
 from zsds_tasks.steps.report.gather import NightFacts
 
 
@@ -131,6 +131,14 @@ def size(count: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
+
+
+def really(words: str) -> str:
+    """Return what truth says as a coloured word, such as ``star`` in red for ``bogus: star``; or nothing."""
+    if not words:
+        return ""
+    tone = "bad" if words.startswith("bogus") else "good"
+    return tag(words.removeprefix("bogus: "), tone)
 
 
 def _listed(counts: Mapping[str, int]) -> str:
