@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from relative_builders import make_unit, photon_error, shuffled
 
 from zsds_tasks.science.relative.config import ErrorModelConfig, RelativeConfig
-from zsds_tasks.science.relative.error_model import ErrorModel, catflags, fit_error_model
+from zsds_tasks.science.relative.error_model import ErrorModel, catflags, epoch_errors, fit_error_model
 from zsds_tasks.science.relative.refine import refine_unit
 from zsds_tasks.science.relative.scatter import SeedScatter, good_epochs, repeatability, seed_scatter
 
@@ -150,3 +150,20 @@ def test_catflags_are_mask_bits_bad_exposure_and_edge():
     bad = np.array([False, False, False, True, True, False, True, False])
     assert catflags(flags, bad).tolist() == [0, 2, 256, 32768, 33024, 65535, 65535, 0]
     assert catflags(flags, bad).dtype == np.uint16
+
+
+def test_a_fits_own_error_counts_only_where_it_is_clearly_larger():
+    config = ErrorModelConfig(own_excess=1.5)
+    model = np.array([0.01, 0.01, 0.01, 0.01, 0.01])
+    formal, chi = np.array([0.008, 0.014, 0.03, 0.008, np.nan]), np.array([1.0, 1.0, 0.5, 3.0, 1.0])
+    assert epoch_errors(model, formal, chi, config) == pytest.approx([0.01, 0.01, 0.03, 0.024, 0.01])
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_errors_of_epochs_are_never_under_the_models(seed):
+    rng = np.random.default_rng(seed)
+    model, formal, chi = 10 ** rng.uniform(-3, 0, (3, 40))
+    found = epoch_errors(model, formal, chi, ErrorModelConfig())
+    assert (found >= model).all()
+    assert ((found == model) | (found >= formal)).all()

@@ -102,6 +102,11 @@ class ErrorModelConfig(Declaration):
     )
     floor_mag: Positive = Field(0.002, description="no error is less")
     rounds: Count = Field(15, description="of weights and variables")
+    own_excess: Annotated[float, Field(ge=1)] = Field(
+        1.5,
+        description="the error of a fit itself, times its chi, counts where it is so many times the model's: "
+        "in close pairs, and where the fit went wrong",
+    )
 
 
 class SurveyConfig(Declaration):

@@ -191,6 +191,25 @@ def _reweighted(
     return np.asarray(solution, np.float64), steady
 
 
+def epoch_errors(model: Floats, formal: Floats, chi: Floats, config: ErrorModelConfig) -> Floats:
+    """Return the errors of epochs: those of the model, or their own where these are clearly larger.
+
+    The model knows of magnitudes only: it is what a lonely star has. A fit that shared light between close
+    stars, or met what was no star, says so by its error and its chi.
+
+    Parameters
+    ----------
+    model : numpy.ndarray (n), float64, mag
+        Of `ErrorModel.sigma`.
+    formal, chi : numpy.ndarray (n), float64
+        Errors of the fits, mag, and the RMS of their residuals over that expected.
+    config : ErrorModelConfig
+    """
+    own = formal * np.maximum(chi, 1.0)
+    with np.errstate(invalid="ignore"):
+        return np.where(own > config.own_excess * model, own, model)
+
+
 EDGE_CATFLAGS, BAD_EXPOSURE = 65535, 32768
 
 

@@ -13,7 +13,7 @@ from zsds_tasks.science.matching.found import found, founded_seeds
 from zsds_tasks.science.matching.match import match
 from zsds_tasks.science.matching.rows import Seeds
 from zsds_tasks.science.relative.epochs import UnitEpochs
-from zsds_tasks.science.relative.error_model import catflags, fit_error_model
+from zsds_tasks.science.relative.error_model import catflags, epoch_errors, fit_error_model
 from zsds_tasks.science.relative.offsets import ImageOffsets
 from zsds_tasks.science.relative.refine import refine_unit
 from zsds_tasks.science.relative.scatter import good_epochs, seed_scatter
@@ -101,7 +101,7 @@ def make_curves(data: UnitData, config: LightCurvesConfig) -> UnitCurves:
     flags = catflags(epochs.flags, (offsets.bad | bad)[image]).astype(np.int64)
     return UnitCurves(
         data, seeds, refmag, row, seed, separation, in_doubt, flags, image, offsets, mag,
-        _errors(epochs, mag, offsets, config),
+        _errors(epochs, mag, offsets, _column(data, "chi", row), config),
     )  # fmt: skip
 
 
@@ -128,11 +128,15 @@ def _matched(
     return seeds, np.append(data.refmag, of_founders), row, seed[row], separation[row], in_doubt[row]
 
 
-def _errors(epochs: UnitEpochs, mag: Floats, offsets: ImageOffsets, config: LightCurvesConfig) -> Floats:
-    """Return the errors of epochs by the error model; formal ones where there is none."""
+def _errors(
+    epochs: UnitEpochs, mag: Floats, offsets: ImageOffsets, chi: Floats, config: LightCurvesConfig
+) -> Floats:
+    """Return the errors of epochs by the error model or their own; formal ones where there is no model."""
     use = good_epochs(epochs, offsets, config.relative.ensemble.unusable_flags)
     fitted = fit_error_model(seed_scatter(epochs, mag, use), config.errors)
-    return epochs.magerr if fitted is None else fitted[0].sigma(mag)
+    if fitted is None:
+        return epochs.magerr
+    return epoch_errors(fitted[0].sigma(mag), epochs.magerr, chi, config.errors)
 
 
 def _column(data: UnitData, name: str, rows: Integers | None = None) -> Floats:
