@@ -46,7 +46,7 @@ PLANTED = 1200
 RANGE = (3.0, 100.0)
 FIRST_ID = 10**15
 NEVER = 1e9  # sigma
-OTHERS = ((0.05, 0.45), (0.02, 0.0))  # px: least error of the registration, `alias_px`
+OTHERS = ((0.05, 0.55), (0.02, 0.0))  # px: least error of the registration, `alias_px`
 FALSE_FROM = 4.3  # sigma: false candidates are counted from here on, where there are enough of them
 DEPTHS = np.array([-3.0, -2.0, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0])
 

@@ -49,7 +49,7 @@ class ZogyConfig(Declaration):
         0.0075, description="relative error of the PSFs: so much of what both frames share counts as noise"
     )
     alias_px: Annotated[float, Field(ge=0)] = Field(
-        0.45,
+        0.55,
         description="error of the registration that coarse sampling adds, over the transform of the sharper "
         "PSF at the highest frequency",
     )
