@@ -201,6 +201,8 @@ def test_tile_borders_do_not_show():
     whole = subtract_frames(*arguments, PLAIN.model_copy(update={"tile_px": 2000, "least_tiles": 1}))
     assert len(small.tiles) == 20
     assert len(whole.tiles) == 1
+    # Small frames have several PSFs too.
+    assert min(subtract_frames(*arguments, ZogyConfig()).tiles.grid) == ZogyConfig().least_tiles
     assert np.abs(small.difference - whole.difference).max() < 0.02 * whole.noise[0]
     assert np.abs(small.score - whole.score).max() < 0.01
 

@@ -1,5 +1,6 @@
 """Fluxes, places, errors and shapes of candidates are right, on pairs of images with planted transients."""
 
+import dataclasses
 import functools
 import math
 
@@ -78,6 +79,18 @@ def test_places_have_no_bias_and_honest_errors(sample):
         pull = ((found - 1 - truth) / error)[bright]
         assert abs(np.median(pull)) < 0.3
         assert robust_width(pull) == pytest.approx(1.0, abs=0.2)
+
+
+def test_what_makes_fluxes_uncertain_moves_places_too():
+    """A score of a third of its height says that its noise is three times that of the pixels."""
+    _, made, found, usual = night(201)
+    noisy = dataclasses.replace(made.subtraction, score=made.subtraction.score / np.float32(3))
+    lower = dataclasses.replace(found, score=found.score / 3, level=found.level / 3)
+    worse = measure(noisy, made.mask, lower, made.zero_point, 20.5, CONFIG)
+    more = np.median(worse["sigx"] / usual["sigx"])
+    assert more == pytest.approx(3.0, rel=0.15)
+    assert np.median(worse["sigy"] / usual["sigy"]) == pytest.approx(more, rel=0.02)
+    assert np.median(worse["sigflux"] / usual["sigflux"]) == pytest.approx(more, rel=0.1)
 
 
 def test_apertures_hold_the_same_light(sample):

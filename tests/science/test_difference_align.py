@@ -52,6 +52,16 @@ def test_the_error_has_a_floor():
     assert run(stars(6, wobble=0.001)).sigma_x == CONFIG.sigma_floor_px
 
 
+def test_bright_stars_tell_the_registration_if_enough_are_there():
+    science, reference = stars(12, wobble=0.03)
+    rng = np.random.default_rng(1)
+    faint = rng.random(len(science)) < 0.7
+    science.sigflux[faint] = 0.04 * science.flux[faint]
+    science.xpos[faint] += 0.25 * rng.standard_normal(faint.sum())
+    assert run((science, reference)).sigma_x == pytest.approx(0.03, rel=0.25)
+    assert run((science, reference), placed_snr=1e4).sigma_x > 0.1  # too few: all tell
+
+
 def test_a_gradient_is_used_only_if_it_helps():
     assert run(stars(7)).factor[1:] == (0.0, 0.0)
     f, fx, fy = run(stars(7, factor=2.0, slope=(0.02, -0.03))).factor

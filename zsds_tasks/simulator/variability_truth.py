@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 from zsds_tasks.simulator.candidate_changes import EVENTS, VARIABLE, flux_of, kinds_of, magnitude_of
 from zsds_tasks.simulator.score_matching import Columns, columns_of, rows_of
 from zsds_tasks.simulator.truth.tables import DETECTION_SCHEMA, truth_path
+from zsds_tasks.sky.healpix import unit_vectors
 from zsds_tasks.sky.tangent import ARCSEC_PER_RADIAN
 from zsds_tasks.survey.nights import ObservingNight
 
@@ -99,8 +100,7 @@ def true_places(truth: Path, epochs: Epochs, ra: Floats, dec: Floats) -> TruePla
 
 def vectors(ra: ArrayLike, dec: ArrayLike) -> Floats:
     """Return unit vectors times the arcseconds of a radian, (N, 3): small distances are in arcsec."""
-    a, d = np.radians(np.asarray(ra, float)), np.radians(np.asarray(dec, float))
-    return ARCSEC_PER_RADIAN * np.column_stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)])
+    return ARCSEC_PER_RADIAN * unit_vectors(ra, dec)
 
 
 def _detections(truth: Path, epochs: Epochs, where: pc.Expression, around: cKDTree | None = None) -> Columns:

@@ -45,7 +45,7 @@ class AlignConfig(Declaration):
         8, description="fewer: the default is the error of the registration"
     )
     sigma_floor_px: Positive = Field(0.02, description="least error of the registration per axis, px")
-    sigma_default_px: Positive = Field(0.25, description="the same without enough stars, px")
+    sigma_default_px: Positive = Field(0.25, description="the same with fewer than `least_placed` stars, px")
     shift_px: Positive = Field(0.1, description="a larger residual offset should be taken out, px")
     gradient_gain: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.1, description="of the scatter that a gradient over the image must remove to be used"
