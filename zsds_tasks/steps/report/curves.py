@@ -145,7 +145,9 @@ def _pull_plot(facts: CurveFacts, repeat: Repeatability) -> str:
         places, values, _ = _binned(repeat.mag[mine], ratio)
         found = facts.night.survey.filter_by_fid(int(fid))
         parts += plot.curve(places, values, stroke=colour(found.code), title=found.name)
-    words = "One where errors are honest: functions of magnitude, fitted in each unit, or larger ones of fits."
+    words = (
+        "One where errors are honest: functions of magnitude, fitted in each unit, or larger ones of fits."
+    )
     return figure("Honesty of the errors", plot.svg(parts, "Scatter over stated error"), words)
 
 
