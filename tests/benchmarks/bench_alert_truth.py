@@ -6,7 +6,8 @@ Raw frames through our chain, a reference of four, a science image with 1,200 po
 away at S/N 3 to 100, a third of them on galaxies; everything else in the frames (cosmic rays, ghosts,
 saturated stars, variables) is the simulator's, without asteroids and satellites. Completeness by expected S/N
 (planted flux over the difference's noise) and by magnitude, the 50 % points, flux bias, pulls, places, and
-what candidates over 5 sigma are that nothing gave, by kind, before and after the triggering criteria. Beside
+what candidates over 5 sigma are that nothing gave, by kind, before and after the triggering criteria, and how
+many of them and of the real ones pass the real-bogus models in use, at the thresholds of their cards. Beside
 it: detection at whole pixels, ours with no more false candidates than that, other errors of the registration.
 """
 # ruff: noqa: T201 - a benchmark prints its table
@@ -29,6 +30,7 @@ from zsds_tasks.science.difference.align import AlignConfig
 from zsds_tasks.science.difference.assess import AssessConfig, limiting_magnitude
 from zsds_tasks.science.difference.engines import EngineConfig
 from zsds_tasks.science.difference.subtract import DifferenceConfig, Side, subtract
+from zsds_tasks.science.realbogus import load_models
 from zsds_tasks.settings import load_settings
 from zsds_tasks.simulator import score_statistics as stat
 from zsds_tasks.simulator.candidate_changes import Changes, ReferenceSky, changes_of, flux_of
@@ -38,6 +40,10 @@ from zsds_tasks.simulator.score_candidate_samples import DifferenceFacts, Differ
 from zsds_tasks.simulator.score_candidate_verdict import curves_of, half_point, measures_of
 from zsds_tasks.simulator.score_matching import PEAK_OF_FLUX, columns_of, rows_of
 from zsds_tasks.simulator.truth.artefacts import defect_table
+from zsds_tasks.steps.difference.configuration import DifferencingConfig
+from zsds_tasks.steps.difference.neighbours import Plane, reference_neighbours
+from zsds_tasks.steps.difference.rows import MEASURED
+from zsds_tasks.steps.difference.scores import score
 from zsds_tasks.steps.exposure.configuration import load_exposure_config
 
 FIELDS = ("sparse:1.3", "ordinary:1.6", "rich:1.3", "crowded:1.6")
@@ -48,6 +54,8 @@ FIRST_ID = 10**15
 NEVER = 1e9  # sigma
 OTHERS = ((0.05, 0.55), (0.02, 0.0))  # px: least error of the registration, `alias_px`
 FALSE_FROM = 4.3  # sigma: false candidates are counted from here on, where there are enough of them
+NEAR_ARCSEC = DifferencingConfig().near_arcsec
+MODELS = load_models(load_settings().include)
 DEPTHS = np.array([-3.0, -2.0, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0])
 
 
@@ -133,9 +141,7 @@ def candidates_of(difference, science, limit, config):
     peaks = detect(difference.subtraction.score, config).brighter_than(FALSE_FROM)
     arguments = (difference.zero_point, limit, MeasureConfig())
     found = measure(difference.subtraction, difference.mask, peaks, *arguments)
-    names = ("xpos", "ypos", "magpsf", "sigmapsf", "nbad", "fwhm", "elong", "magdiff", "scorr", "snr", "flux",
-             "sigflux", "mindtoedge", "isdiffpos")  # fmt: skip
-    rows = {name: np.asarray(found[name]) for name in names}
+    rows = {name: np.asarray(found[name]) for name in MEASURED if name != "diffmaglim"}
     rows["ra"], rows["dec"] = science.solution.wcs.pixel_to_sky(rows["xpos"], rows["ypos"])
     scale = science.pixel_scale_arcsec
     rows["sigpos"] = np.hypot(np.asarray(found["sigx"]), np.asarray(found["sigy"])) / np.sqrt(2) * scale
@@ -149,6 +155,21 @@ def candidates_of(difference, science, limit, config):
     return rows
 
 
+def scored(rows, points, science, template, difference):
+    """Scores of both models, NaN under the least S_corr; the reference's sources are those of its image."""
+    wcs, zero_point = science.solution.wcs, template.zero_point
+    ra, dec = wcs.pixel_to_sky(points.xpos, points.ypos)
+    mag = zero_point - 2.5 * np.log10(np.maximum(points.flux, 1e-3))
+    sources = {"ra": ra, "dec": dec, "mag": mag, "chi": points.chi, "sharp": points.sharp}
+    sources["sigmag"] = 1.0857 * points.sigflux / np.maximum(points.flux, 1e-3)
+    ny, nx = science.shape
+    plane = Plane(wcs.pixel_to_sky(nx / 2, ny / 2), rows["ra"], rows["dec"])
+    near = reference_neighbours(plane, pa.table(sources), NEAR_ARCSEC, science.pixel_scale_arcsec)
+    table = pa.table({name: pa.array(rows[name]) for name in MEASURED if name in rows} | near)
+    made = score(table, (science.image, template.image, difference.image), load_settings())
+    return {name: made.column(name).to_numpy(zero_copy_only=False).astype(float) for name in ("rb", "drb")}
+
+
 def run(field, seed):
     """Return samples of one field and seed, and which changes lie on galaxies."""
     sky, seeing = field.split(":")
@@ -158,7 +179,7 @@ def run(field, seed):
     reference = stacked([chain for _, chain in made[:-1]])
     planted, on_galaxy = planted_in(science, rows_true(exposed), science.pixel_scale_arcsec, seed)
     known = truth_of(made, planted)
-    template, _ = on_grid(reference, science, config)
+    template, points, _ = on_grid(reference, science, config)
     zero_point = science.zero_point.magzp
     stars = star_list(science.points, science.mask, zero_point)
     facts = science.given.facts
@@ -178,7 +199,8 @@ def run(field, seed):
     made = [(least, displaced(new, template, *least)) for least in OTHERS]
     ways = [(f"floor {n} px", candidates_of(one, science, limit, DetectConfig()), 5.0) for n, one in made]
     words = compare(sure, every, *others, usable.sum() / 1e6, science.psf.fwhm)
-    return sure.of(every, 5.0), f"{words}; {described(sure, ways)}"
+    scores = scored(every, points, science, template, difference)
+    return sure.of(every, 5.0), scores, f"{words}; {described(sure, ways)}"
 
 
 def displaced(new, template, floor, alias):
@@ -248,7 +270,7 @@ def half_depth(changes):
     return stat.crossing(middle, np.array(share), 0.5)
 
 
-def report(field, seed, samples, beside):
+def report(field, seed, samples, scores, beside):
     """Print the rows of one field and seed."""
     changes = samples.all_changes() | {"hosted": samples.changes[0]["hosted"]}
     curves, numbers = curves_of(samples, ""), measures_of(samples, (1, 1), "", {})
@@ -282,6 +304,17 @@ def report(field, seed, samples, beside):
                       for k, n in sorted(zip(kinds, counts, strict=True), key=lambda x: -x[1]))  # fmt: skip
     print(f"  not real {bogus.sum()} (after the triggering criteria {(bogus & triggers).sum()}): {words}")
     real = every["is_real"]
+    for name, model in zip(scores, (MODELS.features, MODELS.images), strict=True):
+        passes = scores[name][every["candid"]] >= model.card.threshold
+        left, counts = np.unique(every["kind"][bogus & passes], return_counts=True)
+        words = ", ".join(f"{k} {n}" for k, n in zip(left, counts, strict=True)) or "none"
+        shares = ", ".join(
+            f"{kind} {passes[here].mean():.3f} of {here.sum()}"
+            for kind, here in ((k, real & (every["kind"] == k)) for k in np.unique(every["kind"][real]))
+        )
+        print(f"  {model.card.version} over {model.card.threshold}: not real {(bogus & passes).sum()} "
+              f"(after the triggering criteria {(bogus & passes & triggers).sum()}): {words}; of the real "
+              f"{passes[real].mean():.3f} ({passes[real & triggers].mean():.3f}): {shares}")  # fmt: skip
     lost, many = np.unique(every["reason"][real & ~triggers], return_counts=True)
     words = ", ".join(f"{r} {n}" for r, n in zip(lost, many, strict=True))
     print(f"  real {real.sum()}, of which the triggering criteria refuse {(real & ~triggers).sum()}: {words}",

@@ -69,10 +69,10 @@ class Clock:
         return result
 
 
-def world(seed, shape):
+def world(seed, shape, transients=600):
     """A pair, both sides with models of PSFs that are a little wrong, and the mask of saturated pixels."""
     share = shape[0] * shape[1] / (FULL[0] * FULL[1])
-    counts = {"stars": 10_000, "galaxies": 1000, "transients": 600}
+    counts = {"stars": 10_000, "galaxies": 1000, "transients": transients}
     pair = make_pair(seed, shape=shape, **{k: round(n * share) for k, n in counts.items()}, **SETTINGS)
     mask = np.zeros(shape, np.uint16)
     mask[(pair.new > SATURATION) | (pair.ref > SATURATION * pair.settings.factor)] = MaskBit.SATURATED.flag

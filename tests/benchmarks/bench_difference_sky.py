@@ -88,7 +88,7 @@ def stacked(chains):
 
 
 def on_grid(reference, chain, config):
-    """The reference on the grid of the science image, as a side."""
+    """The reference on the grid of the science image: as a side, its sources, core seconds of resampling."""
     chart = CoarseMap.of(pixel_map(chain.solution.wcs, reference.wcs), chain.shape)
     empty = np.zeros(reference.shape, np.uint16)
     began = time.process_time()
@@ -104,7 +104,7 @@ def on_grid(reference, chain, config):
     return Side(
         warped.image, noise, reference.gain, points.psf, reference.zero_point, stars,
         coverage=coverage, uncertainty=sigma.astype(np.float32),
-    ), seconds  # fmt: skip
+    ), points, seconds  # fmt: skip
 
 
 def plant(chain, truth, seed):
@@ -138,7 +138,7 @@ def run(word):
     del made
     truth = exposed.detections.to_pandas()
     x, y, flux = plant(science, truth, int(seed))
-    ref, warp_seconds = on_grid(reference, science, config)
+    ref, _, warp_seconds = on_grid(reference, science, config)
     points, zero_point = science.points, science.zero_point.magzp
     stars = star_list(points, science.mask, zero_point)
     new = Side(

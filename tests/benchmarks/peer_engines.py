@@ -40,6 +40,8 @@ from zsds_tasks.science.difference.subtract import (
 SIGMA_PER_MAD = 1.4826
 PATIENCE_S = 900
 LARGEST_LOSS = 0.5
+HOTPANTS_SIGMA = 1.4
+"""Least width, px, of the middle one of its three Gaussians: its own by default."""
 
 
 class MissingError(Exception):
@@ -104,7 +106,7 @@ def sfft(given: Given, *_) -> tuple[np.ndarray, float]:
             given.new, given.ref, given.mask, UNUSABLE, given.registration
         )
     except ConfigurationError as error:
-        raise MissingError(f"{error.reason}: {error.context.get('cause', '')}") from error
+        raise MissingError(f"{error.reason}: {error.facts.get('cause', '')}") from error
     return found.score, time.process_time() - began
 
 
@@ -117,7 +119,7 @@ def hotpants(given: Given, *_) -> tuple[np.ndarray, float]:
     widths = [
         2.3548 * (2 * f.psf.stamp(*_middle(light)).max() * np.pi) ** -0.5 for f in (given.new, given.ref)
     ]
-    wanted = max(float(np.sqrt(max(widths[0] ** 2 - widths[1] ** 2, 0.0))) / 2.3548, 0.5)
+    wanted = max(float(np.sqrt(max(widths[0] ** 2 - widths[1] ** 2, 0.0))) / 2.3548, HOTPANTS_SIGMA)
     radius = int(np.ceil(min(max(2.5 * widths[0], 6), 12)))
     with tempfile.TemporaryDirectory() as folder:
         paths = {name: Path(folder) / f"{name}.fits" for name in ("new", "ref", "newmask", "refmask", "out")}

@@ -366,6 +366,16 @@ def test_an_image_of_holes_is_all_holes():
     assert np.isfinite(found.sigma).all()
 
 
+def test_a_hole_of_both_images_wider_than_any_kernel_is_a_hole_and_nothing_else():
+    pair = make_pair(62, shape=(150, 140), stars=0, galaxies=0, transients=0)
+    for image in (pair.new, pair.ref):
+        image[50:90, 60:100] = np.nan
+    found = subtract(pair)
+    assert np.isnan(found.score[50:90, 60:100]).all()
+    assert np.isfinite(found.score[:45]).all()
+    assert np.nanstd(found.score) == pytest.approx(1.0, abs=0.03)
+
+
 def test_wrong_shapes_are_refused():
     pair = make_pair(61, shape=(150, 140), stars=0, galaxies=0, transients=0)
     with pytest.raises(ValueError, match=r"mask of \(3, 3\)"):

@@ -53,11 +53,20 @@ def play(folder, include, **arguments):
 
 @pytest.fixture(scope="module")
 def simulated(small_include, tmp_path_factory):
-    seen = []
-    settings, summary = play(
-        tmp_path_factory.mktemp("night"), small_include, progress=lambda *numbers: seen.append(numbers)
-    )
-    return settings, summary, seen
+    folder, seen, catalogs = tmp_path_factory.mktemp("night"), [], []
+
+    def watch(*numbers):
+        seen.append(numbers)
+        catalogs.append({path.parent.name for path in folder.rglob("collection.properties")})
+
+    settings, summary = play(folder, small_include, progress=watch)
+    return settings, summary, seen, catalogs
+
+
+def test_catalogues_are_whole_before_the_first_frame_is_delivered(simulated):
+    _, summary, _, catalogs = simulated
+    assert catalogs[0] == catalogs[-1] == set(summary.catalogs)
+    assert {"gaia", "ps1"} <= catalogs[0]
 
 
 def content_of(settings):
@@ -65,7 +74,7 @@ def content_of(settings):
 
 
 def test_the_night_is_delivered_whole_under_its_own_names(simulated):
-    settings, summary, seen = simulated
+    settings, summary, seen, _ = simulated
     files = content_of(settings)
     deliveries = read_truth(settings.truth_folder, NIGHT, "deliveries").to_pylist()
     arrived = {d["name"] for d in deliveries if d["expected"] != "missing"}
@@ -81,7 +90,7 @@ def test_the_night_is_delivered_whole_under_its_own_names(simulated):
 
 
 def test_every_fault_happened_and_is_what_the_truth_says(simulated):
-    settings, summary, _ = simulated
+    settings, summary, *_ = simulated
     assert summary.faults == dict.fromkeys((f.value for f in Fault if f != Fault.NONE), 1)
     files = content_of(settings)
     deliveries = read_truth(settings.truth_folder, NIGHT, "deliveries").to_pylist()
@@ -109,7 +118,7 @@ def test_every_fault_happened_and_is_what_the_truth_says(simulated):
 
 
 def test_truth_says_where_things_fell(simulated):
-    settings, _, _ = simulated
+    settings, *_ = simulated
     detections = read_truth(settings.truth_folder, NIGHT, "detections")
     exposures = read_truth(settings.truth_folder, NIGHT, "exposures")
     artefacts = read_truth(settings.truth_folder, NIGHT, "artefacts")
@@ -125,7 +134,7 @@ def test_truth_says_where_things_fell(simulated):
 
 
 def test_the_same_seed_gives_the_same_bytes_in_any_order(simulated, small_include, tmp_path):
-    settings, _, _ = simulated
+    settings, *_ = simulated
     production.set_stage.cache_clear()
     recipe = production.Recipe(small_include, "small", SEED, NIGHT, exposures=9)
     files = content_of(settings)

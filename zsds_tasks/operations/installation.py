@@ -98,6 +98,8 @@ class Installation:
             "AIRFLOW__API__SECRET_KEY": drawn["api"],
             "AIRFLOW__API_AUTH__JWT_SECRET": drawn["jwt"],
             "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+            # A task whose pipes another one has inherited is seen to have ended at its next heartbeat.
+            "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             "GX_ANALYTICS_ENABLED": "false",
         }

@@ -97,6 +97,7 @@ def _grow_row(marks: Marks, y: int, x0: int, grow: int, least: int, work: Marks,
     cache=True,
     nogil=True,
     fastmath={"contract", "arcp", "nsz"},
+    error_model="numpy",  # deep in a hole of both images there is no variance, and nothing to score
 )
 def finish_tile(
     difference: Image,

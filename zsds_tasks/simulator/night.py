@@ -121,6 +121,8 @@ def simulate_night(
     recipe = Recipe(settings.include, name, seed, night, exposures, tuple(sorted(without)), campaign)
     stage = set_stage(recipe)
     tasks, plan = _plan(stage, seed, night, faults=faults)
+    # As with a real survey, catalogues are there before the first frame: who takes it in wants them at once.
+    catalogs = write_reference_catalogs(stage.night, _catalogs_folder(settings), settings)
     spool = open_spool(settings.incoming_folder, f"{name}-{night}")
     courier = Courier(settings.incoming_folder)
     made: list[MadeFile] = []
@@ -137,7 +139,6 @@ def simulate_night(
     finally:
         shutil.rmtree(spool, ignore_errors=True)
     _write_truth(settings, stage, recipe, made, courier)
-    catalogs = write_reference_catalogs(stage.night, _catalogs_folder(settings), settings)
     return NightSummary(
         night=night,
         camera=name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 from zsds_tasks.errors import NothingToDoError
@@ -54,11 +55,13 @@ def write_reference_catalogs(night: Night, folder: Path, settings: Settings | No
     for name, table in tables.items():
         marker = _marker(folder, name)
         marker.unlink(missing_ok=True)
+        fresh = folder / f".{name}.new"
+        shutil.rmtree(fresh, ignore_errors=True)
         try:
             write_catalog(
                 name,
                 table,
-                str(folder / name),
+                str(fresh),
                 margin_arcsec=MARGIN_ARCSEC,
                 description=DESCRIPTIONS[name],
                 created=night.exposures[0].start,
@@ -66,8 +69,19 @@ def write_reference_catalogs(night: Night, folder: Path, settings: Settings | No
             )
         except NothingToDoError:
             continue
+        _put(fresh, folder / name)
         marker.write_text(json.dumps({"digest": digests[name], "rows": table.num_rows}), encoding="utf-8")
     return {name: str(folder / name) for name in digests if _marker(folder, name).exists()}
+
+
+def _put(fresh: Path, place: Path) -> None:
+    """Put a whole catalogue in the place of the one before: a night that runs finds no half of one."""
+    old = place.with_name(f".{place.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.rename(old)
+    fresh.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _marker(folder: Path, name: str) -> Path:
