@@ -11,6 +11,11 @@ import pytest
 from zsds_tasks.settings import REPOSITORY, Settings, load_settings
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the night first: it takes longest, and other workers do the rest meanwhile."""
+    items.sort(key=lambda item: item.get_closest_marker("night") is None)
+
+
 def pytest_collection_finish() -> None:
     """Load the kernels of what the tests import: no test, and no deadline of one, meets a first call."""
     kernels = sys.modules.get("zsds_tasks.pixels.kernels")

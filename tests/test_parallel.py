@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +28,11 @@ def process_of(_: int) -> int:
     return os.getpid()
 
 
+def slow_process_of(_: int) -> int:
+    time.sleep(0.1)
+    return os.getpid()
+
+
 def threads(_: int) -> str:
     return os.environ["OMP_NUM_THREADS"]
 
@@ -48,6 +54,18 @@ def test_results_come_in_the_order_of_the_items(settings, workers):
     settings = settings.model_copy(update={"workers": workers})
     assert list(map_ordered(double, range(20), settings=settings)) == [2 * n for n in range(20)]
     assert list(map_ordered(double, [], settings=settings)) == []
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_who_is_patient_wakes_no_worker_for_little_and_some_for_the_rest(settings):
+    two = settings.model_copy(update={"workers": 2})
+    here = os.getpid()
+    assert set(map_ordered(process_of, range(9), settings=two, patience_s=60.0)) == {here}
+    found = list(map_ordered(slow_process_of, range(9), settings=two, patience_s=0.25))
+    done_here = found.count(here)
+    assert 1 <= done_here <= 3
+    assert here not in found[done_here:]
+    assert list(map_ordered(double, range(9), settings=two, patience_s=1e-9)) == [2 * n for n in range(9)]
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")

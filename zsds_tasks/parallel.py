@@ -1,16 +1,18 @@
 """Map a function over many inputs on every core: the one place that knows Ray.
 
 One worker means a plain loop in this process (debuggers, tests, notebooks), and fewer than two inputs wake
-nobody: workers cost seconds before they begin. Otherwise a cluster is joined by its address, or a local one
-is started for the life of this process. Every worker computes with one thread (a cluster that is joined must
-have been started with `ONE_THREAD` in its environment, as ours are: asking for it per job costs 5 s), and no
-more than a few inputs per worker are in flight, so that memory is bounded by what a worker needs.
+nobody: workers cost seconds before they begin, so steps for which nobody waits first do that much without.
+Otherwise a cluster is joined by its address, or a local one is started for the life of this process. Every
+worker computes with one thread (a cluster that is joined must have been started with `ONE_THREAD` in its
+environment, as ours are: asking for it per job costs 5 s), and no more than a few inputs per worker are in
+flight, so that memory is bounded by what a worker needs.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -24,6 +26,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 IN_FLIGHT_PER_WORKER = 2
+PATIENCE_S = 5.0
+"""About what waking workers takes: they import as much as a step does. What is done sooner needs none."""
 ONE_THREAD = dict.fromkeys(
     (
         "OMP_NUM_THREADS",
@@ -54,6 +58,7 @@ def map_ordered(
     *,
     workers: int | None = None,
     settings: Settings | None = None,
+    patience_s: float = 0.0,
 ) -> Iterator[Result]:
     """Apply `function` to each item on many cores; yield the results in the order of the items.
 
@@ -67,6 +72,9 @@ def map_ordered(
         How many at once; default `worker_count`. One means a loop in this process, as does a single item.
     settings : Settings, optional
         Default: the environment's.
+    patience_s : float
+        Work in this process for so long before workers are woken; see `PATIENCE_S`. What a night's exposures
+        wait for has none.
 
     Yields
     ------
@@ -82,13 +90,16 @@ def map_ordered(
     """
     settings = settings or load_settings()
     count, source = workers or worker_count(settings), iter(items)
-    first = list(islice(source, 2)) if count > 1 else []
-    every = chain(first, source)
-    if len(first) < 2:
-        for item in every:
-            yield function(item)
-        return
-    yield from _map_on_ray(function, every, count, settings)
+    ahead = deque(islice(source, min(count, 2)))
+    spent = 0.0
+    while ahead and (count == 1 or len(ahead) < 2 or spent < patience_s):
+        began = time.monotonic()
+        result = function(ahead.popleft())
+        spent += time.monotonic() - began
+        yield result
+        ahead.extend(islice(source, 1))
+    if ahead:
+        yield from _map_on_ray(function, chain(ahead, source), count, settings)
 
 
 def _map_on_ray(

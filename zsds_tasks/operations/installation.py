@@ -80,6 +80,7 @@ class Installation:
             # Airflow starts its parts by name, so the environment's own programs must come first.
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "PYTHONPATH": str(REPOSITORY),
+            "PYTHONDONTWRITEBYTECODE": "",  # else each of a night's hundred processes compiles its imports
             "NO_PROXY": direct,
             "no_proxy": direct,
             "AIRFLOW_HOME": str(home),

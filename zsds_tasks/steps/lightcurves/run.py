@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from zsds_tasks.lakehouse import Lakehouse, open_lakehouse
-from zsds_tasks.parallel import map_ordered
+from zsds_tasks.parallel import PATIENCE_S, map_ordered
 from zsds_tasks.settings import Settings
 from zsds_tasks.steps.archiving import Progress
 from zsds_tasks.steps.lightcurves.configuration import LightCurvesConfig, load_lightcurves_config
@@ -118,4 +118,5 @@ def make_unit(work: UnitWork, settings: Settings, config: LightCurvesConfig) -> 
 def _outcomes(work: Sequence[UnitWork], settings: Settings, config: LightCurvesConfig) -> Iterable[Outcome]:
     if not work:  # and no workers are woken
         return ()
-    return map_ordered(partial(make_unit, settings=settings, config=config), work, settings=settings)
+    function = partial(make_unit, settings=settings, config=config)
+    return map_ordered(function, work, settings=settings, patience_s=PATIENCE_S)

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from zsds_tasks.lakehouse import Lakehouse, open_lakehouse
-from zsds_tasks.parallel import map_ordered
+from zsds_tasks.parallel import PATIENCE_S, map_ordered
 from zsds_tasks.settings import Settings
 from zsds_tasks.steps.archiving import Progress
 from zsds_tasks.steps.objects.configuration import ObjectsConfig, load_objects_config
@@ -98,7 +98,8 @@ def update_objects(
         found = _Done()
         if not work:  # nor a cluster to be started for it
             return found
-        outcomes = map_ordered(partial(function, settings=settings, config=config), work, settings=settings)
+        task = partial(function, settings=settings, config=config)
+        outcomes = map_ordered(task, work, settings=settings, patience_s=PATIENCE_S)
         for batch in batches(outcomes, config.rows_at_once, counted, together=together):
             found.add(_commit(lakehouse, batch))
             if progress:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsds_tasks.lakehouse import Lakehouse, open_lakehouse
-from zsds_tasks.parallel import map_ordered
+from zsds_tasks.parallel import PATIENCE_S, map_ordered
 from zsds_tasks.products.provenance import processing_version
 from zsds_tasks.science.relative.survey import (
     SurveyImages,
@@ -129,7 +129,8 @@ def _gather(lakehouse: Lakehouse, settings: Settings, config: ObjectsConfig) -> 
     pixels = sorted(units_by_pixel(lakehouse).items(), key=lambda item: named(item[0]).first)
     work = [PixelWork(named(name), tuple(parts), (), "") for name, parts in pixels if len(parts) > 1]
     task = partial(gather_ties, settings=settings, config=config)
-    return join_ties(list(map_ordered(task, work, settings=settings)) if work else [])
+    ties = map_ordered(task, work, settings=settings, patience_s=PATIENCE_S)
+    return join_ties(list(ties) if work else [])
 
 
 def _solve(units: Integers, ties: Ties, config: CalibrationConfig) -> Columns:

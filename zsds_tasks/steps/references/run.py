@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from zsds_tasks.lakehouse import Lakehouse
-from zsds_tasks.parallel import map_ordered
+from zsds_tasks.parallel import PATIENCE_S, map_ordered
 from zsds_tasks.settings import Settings
 from zsds_tasks.steps.archiving import Progress
 from zsds_tasks.steps.outcomes import shortened
@@ -98,7 +98,8 @@ def build_references(
     outcomes: list[ReferenceOutcome] = []
     function = partial(build_one, settings=settings, config=config, now=now)
     pending: list[ReferenceOutcome] = []
-    for number, outcome in enumerate(map_ordered(function, work, settings=settings), start=1):
+    built = map_ordered(function, work, settings=settings, patience_s=PATIENCE_S)
+    for number, outcome in enumerate(built, start=1):
         pending.append(outcome)
         if len(pending) == PER_COMMIT or number == len(work):
             commit(lakehouse, pending)
