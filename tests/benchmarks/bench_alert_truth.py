@@ -7,7 +7,7 @@ away at S/N 3 to 100, a third of them on galaxies; everything else in the frames
 saturated stars, variables) is the simulator's, without asteroids and satellites. Completeness by expected S/N
 (planted flux over the difference's noise) and by magnitude, the 50 % points, flux bias, pulls, places, and
 what candidates over 5 sigma are that nothing gave, by kind, before and after the triggering criteria, and how
-many of them and of the real ones pass the real-bogus models in use, at the thresholds of their cards. Beside
+many of them and of the real that brightened pass the models in use at the thresholds of their cards. Beside
 it: detection at whole pixels, ours with no more false candidates than that, other errors of the registration.
 """
 # ruff: noqa: T201 - a benchmark prints its table
@@ -52,6 +52,7 @@ PLANTED = 1200
 RANGE = (3.0, 100.0)
 FIRST_ID = 10**15
 NEVER = 1e9  # sigma
+STRENGTHS = (5, 6, 8, 12, 20, NEVER)
 OTHERS = ((0.05, 0.55), (0.02, 0.0))  # px: least error of the registration, `alias_px`
 FALSE_FROM = 4.3  # sigma: false candidates are counted from here on, where there are enough of them
 NEAR_ARCSEC = DifferencingConfig().near_arcsec
@@ -167,7 +168,8 @@ def scored(rows, points, science, template, difference):
     near = reference_neighbours(plane, pa.table(sources), NEAR_ARCSEC, science.pixel_scale_arcsec)
     table = pa.table({name: pa.array(rows[name]) for name in MEASURED if name in rows} | near)
     made = score(table, (science.image, template.image, difference.image), load_settings())
-    return {name: made.column(name).to_numpy(zero_copy_only=False).astype(float) for name in ("rb", "drb")}
+    found = {name: made.column(name).to_numpy(zero_copy_only=False).astype(float) for name in ("rb", "drb")}
+    return found | {"is_positive": np.asarray(rows["isdiffpos"], bool)}
 
 
 def run(field, seed):
@@ -304,17 +306,21 @@ def report(field, seed, samples, scores, beside):
                       for k, n in sorted(zip(kinds, counts, strict=True), key=lambda x: -x[1]))  # fmt: skip
     print(f"  not real {bogus.sum()} (after the triggering criteria {(bogus & triggers).sum()}): {words}")
     real = every["is_real"]
-    for name, model in zip(scores, (MODELS.features, MODELS.images), strict=True):
+    # What was taken away leaves holes that no sky has; models are not asked about these.
+    brighter = real & scores["is_positive"][every["candid"]]
+    for name, model in zip(("rb", "drb"), (MODELS.features, MODELS.images), strict=True):
         passes = scores[name][every["candid"]] >= model.card.threshold
         left, counts = np.unique(every["kind"][bogus & passes], return_counts=True)
         words = ", ".join(f"{k} {n}" for k, n in zip(left, counts, strict=True)) or "none"
         shares = ", ".join(
-            f"{kind} {passes[here].mean():.3f} of {here.sum()}"
-            for kind, here in ((k, real & (every["kind"] == k)) for k in np.unique(every["kind"][real]))
+            f"S/N {low:g} to {high:g} {passes[here].mean():.3f} of {here.sum()}"
+            for low, high in pairwise(STRENGTHS)
+            if (here := brighter & (every["snr"] >= low) & (every["snr"] < high)).any()
         )
         print(f"  {model.card.version} over {model.card.threshold}: not real {(bogus & passes).sum()} "
-              f"(after the triggering criteria {(bogus & passes & triggers).sum()}): {words}; of the real "
-              f"{passes[real].mean():.3f} ({passes[real & triggers].mean():.3f}): {shares}")  # fmt: skip
+              f"(after the triggering criteria {(bogus & passes & triggers).sum()}): {words}; "
+              f"of the real that brightened {passes[brighter].mean():.3f} "
+              f"({passes[brighter & triggers].mean():.3f}): {shares}")  # fmt: skip
     lost, many = np.unique(every["reason"][real & ~triggers], return_counts=True)
     words = ", ".join(f"{r} {n}" for r, n in zip(lost, many, strict=True))
     print(f"  real {real.sum()}, of which the triggering criteria refuse {(real & ~triggers).sum()}: {words}",
