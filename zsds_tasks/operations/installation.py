@@ -17,6 +17,7 @@ from pathlib import Path
 
 from zsds_tasks.errors import ConfigurationError
 from zsds_tasks.operations.preload import preload_environment
+from zsds_tasks.parallel import ONE_THREAD
 from zsds_tasks.settings import REPOSITORY, Settings
 
 LOOPBACK = "127.0.0.1"
@@ -104,7 +105,8 @@ class Installation:
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             "GX_ANALYTICS_ENABLED": "false",
         }
-        return os.environ | own | preload_environment() | self.ray_environment(ray_address)
+        # What a task does itself it does as Ray's workers would, bit by bit, and several run side by side.
+        return os.environ | ONE_THREAD | own | preload_environment() | self.ray_environment(ray_address)
 
     def ray_environment(self, ray_address: str) -> dict[str, str]:
         """Return what a process needs to join this installation's Ray head: its address and its token."""

@@ -13,7 +13,7 @@ from zsds_tasks.errors import TransientError
 from zsds_tasks.operations.airflow_api import AirflowApi
 from zsds_tasks.operations.installation import ADMIN, LOOPBACK, Installation, free_port
 from zsds_tasks.operations.services import Service, stop_services
-from zsds_tasks.parallel import LOOPBACK_ONLY, ONE_THREAD, worker_count
+from zsds_tasks.parallel import LOOPBACK_ONLY, worker_count
 
 # Logs are read from disk on one machine: no part needs to serve them on a port of its own.
 AIRFLOW_PARTS = {
@@ -81,7 +81,7 @@ class Stack:
         environment = self.environment()
         say("starting Ray")
         command = _ray_command(ports["ray"], ports["ray_client"])
-        of_ray = environment | ONE_THREAD | LOOPBACK_ONLY | RAY_PATIENCE
+        of_ray = environment | LOOPBACK_ONLY | RAY_PATIENCE
         starts = self._ray_starts()
         self._service(RAY).start(command, of_ray)
         say("preparing Airflow's database")
