@@ -6,9 +6,14 @@ import os
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from zsds_tasks.settings import REPOSITORY, Settings, load_settings
+
+# How long an example takes is the machine's affair, which runs a night beside it; benchmarks measure speed.
+hypothesis.settings.register_profile("zsds", deadline=None)
+hypothesis.settings.load_profile("zsds")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -17,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Load the kernels of what the tests import: no test, and no deadline of one, meets a first call."""
+    """Load the kernels of what the tests import: no test, and no timeout of one, meets a first call."""
     kernels = sys.modules.get("zsds_tasks.pixels.kernels")
     names = [name for name in sys.modules if name.startswith("zsds_tasks.")] if kernels else []
     for name in names:

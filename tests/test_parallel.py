@@ -47,7 +47,7 @@ def _ray_of_this_module():
     ray.shutdown()
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves sockets to the garbage collector
 def test_results_come_in_the_order_of_the_items(settings, workers):
