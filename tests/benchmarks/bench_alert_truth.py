@@ -309,6 +309,8 @@ def report(field, seed, samples, scores, beside):
     # What was taken away leaves holes that no sky has; models are not asked about these.
     brighter = real & scores["is_positive"][every["candid"]]
     for name, model in zip(("rb", "drb"), (MODELS.features, MODELS.images), strict=True):
+        if model is None:
+            continue
         passes = scores[name][every["candid"]] >= model.card.threshold
         left, counts = np.unique(every["kind"][bogus & passes], return_counts=True)
         words = ", ".join(f"{k} {n}" for k, n in zip(left, counts, strict=True)) or "none"

@@ -376,6 +376,18 @@ def test_a_hole_of_both_images_wider_than_any_kernel_is_a_hole_and_nothing_else(
     assert np.nanstd(found.score) == pytest.approx(1.0, abs=0.03)
 
 
+def test_where_no_noise_is_known_there_is_no_score_and_no_infinite_one():
+    pair = make_pair(63, shape=(300, 320), stars=0, galaxies=0, transients=0)
+    for image, noise in ((pair.new, pair.new_noise), (pair.ref, pair.ref_noise)):
+        noise.values[1:3, 1:3] = 0.0  # and so all between these nodes, in a tile that has noise elsewhere
+        image[80:176, 80:176] = np.minimum(image[80:176, 80:176], 0.0)  # nor light, whose photons have some
+    assert pair.new_noise.cell == 64
+    found = subtract(pair)
+    assert np.isnan(found.score[112:144, 112:144]).all()
+    assert not np.isinf(found.score).any()
+    assert np.isfinite(found.score[-60:]).all()
+
+
 def test_wrong_shapes_are_refused():
     pair = make_pair(61, shape=(150, 140), stars=0, galaxies=0, transients=0)
     with pytest.raises(ValueError, match=r"mask of \(3, 3\)"):

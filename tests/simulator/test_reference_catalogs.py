@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow.compute as pc
 import pytest
@@ -10,6 +12,7 @@ from scene_builders import MJD, light_config, make_night, make_world
 from zsds_tasks.lakehouse.hats_reader import read_partitions
 from zsds_tasks.simulator.sky.asteroids import population
 from zsds_tasks.simulator.sky.census import camera_radius_deg, take_census
+from zsds_tasks.simulator.truth import published_catalogs
 from zsds_tasks.simulator.truth.published_catalogs import write_reference_catalogs
 from zsds_tasks.simulator.truth.reference_catalogs import (
     gaia_table,
@@ -147,3 +150,24 @@ def test_catalogues_are_published_once_and_read_back_by_cone(tmp_path):
     changed = {p for p in tmp_path.rglob("*.parquet") if p.stat().st_mtime_ns != times.get(p)}
     assert changed
     assert all("asteroids" in str(p) for p in changed)
+
+
+def test_a_catalogue_that_fails_half_way_leaves_the_one_before_and_is_made_the_next_time(
+    tmp_path, monkeypatch
+):
+    night = make_night()
+    uris = write_reference_catalogs(night, tmp_path)
+    before = {p: p.read_bytes() for p in (tmp_path / "gaia").rglob("*") if p.is_file()}
+    (tmp_path / "gaia.json").unlink()
+
+    def killed(name, table, uri, **_):
+        (Path(uri) / "dataset").mkdir(parents=True)
+        raise OSError(f"no space left for {name}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(published_catalogs, "write_catalog", killed)
+        with pytest.raises(OSError, match="gaia"):
+            write_reference_catalogs(night, tmp_path)
+    assert {p: p.read_bytes() for p in (tmp_path / "gaia").rglob("*") if p.is_file()} == before
+    assert write_reference_catalogs(night, tmp_path) == uris
+    assert {p.name for p in tmp_path.iterdir() if p.is_dir()} == {"gaia", "ps1", "asteroids"}

@@ -97,7 +97,7 @@ def _grow_row(marks: Marks, y: int, x0: int, grow: int, least: int, work: Marks,
     cache=True,
     nogil=True,
     fastmath={"contract", "arcp", "nsz"},
-    error_model="numpy",  # deep in a hole of both images there is no variance, and nothing to score
+    error_model="numpy",  # a test for zero in the loop would keep it from being vectorised
 )
 def finish_tile(
     difference: Image,
@@ -157,7 +157,8 @@ def finish_tile(
             gx, gy = ax + bx, ay + by
             common = max(min(n, r), np.float32(0.0))
             v = total[k] + vx * gx + vy * gy + vm * common * common
-            out_score[i, k] = (n - r) / np.sqrt(v)
+            # Deep in a hole of both images, or where no noise is known, there is nothing to score.
+            out_score[i, k] = (n - r) / np.sqrt(v) if v > np.float32(0.0) else np.float32(np.nan)
             out_difference[i, k] = difference[y, x]
             out_sigma[i, k] = np.sqrt(new_variance[y, x] + ref_variance[y, x])
         if grow[2] > GOOD:
