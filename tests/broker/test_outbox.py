@@ -226,7 +226,7 @@ def test_a_kill_before_any_operation_loses_nothing_and_doubles_nothing(tmp_path)
 
 
 @given(order=st.permutations(range(6)), groups=st.lists(st.integers(1, 6), max_size=5))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_marks_in_any_order_and_grouping_leave_what_was_not_marked(tmp_path_factory, order, groups):
     outbox, messages = Outbox(tmp_path_factory.mktemp("o")), make_messages(6)
     outbox.put(TOPIC, "a", messages)

@@ -65,7 +65,7 @@ def spots(tmp_path_factory):
     return Catalog(Found("test", None, makers), own)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     table=st.sampled_from(["spots", "live_spots"]),
     ra=st.one_of(st.floats(0, 360, exclude_max=True), st.sampled_from([0.0, 120.0, 200.0, 359.999])),
@@ -82,7 +82,7 @@ def test_a_cone_holds_what_lies_in_it_nearest_first(spots, table, ra, dec, radiu
     assert (np.diff(distances(found, ra, dec)) > -1e-6).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), radius=st.sampled_from([2.0, 60.0, 1800.0]), count=st.integers(0, 40))
 def test_many_cones_are_as_many_cones_one_by_one(spots, seed, radius, count):
     random = np.random.default_rng(seed)
@@ -105,7 +105,7 @@ def test_many_cones_are_as_many_cones_one_by_one(spots, seed, radius, count):
     assert found.num_rows == 0 or found["distance"].to_numpy().max() <= radius * (1 + 1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(table=st.sampled_from(["spots", "live_spots"]), asked=st.lists(st.integers(0, 6000), max_size=30))
 def test_identifiers_come_in_the_order_asked_for(spots, table, asked):
     known = set(spots.arrow(table, ["spotid"])["spotid"].to_pylist())

@@ -201,7 +201,7 @@ def laws_hold(folder, text, before, after, rows_per_file, rows_at_once):
 sizes = st.tuples(st.integers(1, 6), st.integers(1, 6))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(stars, stars, sizes)
 def test_a_difference_leads_from_one_state_to_the_other(tmp_path_factory, before, after, rows_per_file):
     found = laws_hold(tmp_path_factory.mktemp("lake"), SKY, before, after, rows_per_file, 10**6)
@@ -209,7 +209,7 @@ def test_a_difference_leads_from_one_state_to_the_other(tmp_path_factory, before
     assert tuple(told) == (found.added, found.removed, found.changed)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(runs, runs, sizes, st.integers(1, 9))
 def test_tables_without_pixels_are_compared_by_ranges_of_their_key(
     tmp_path_factory, before, after, rows_per_file, at_once

@@ -44,7 +44,7 @@ def column_of(kind, random, rows):
     return pa.array(values, pa.int64(), mask=mask).cast(kind)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10_000), rows=st.integers(0, 80), kinds=st.lists(st.sampled_from(TYPES), min_size=1)
 )

@@ -128,7 +128,7 @@ def test_the_margin_holds_every_row_close_to_a_border(tmp_path):
         assert not found & set(rows.filter(pa.array(own))["source_id"].to_pylist())
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30, derandomize=True)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([(0.0, 0.0), (45.0, 41.8), (10.0, 89.9), (315.0, -41.8)]))
 def test_close_pairs_across_borders_meet_in_a_margin(seed, centre):
     # Corners where three pixels meet and poles are where margins go wrong.
@@ -151,7 +151,7 @@ def test_close_pairs_across_borders_meet_in_a_margin(seed, centre):
         assert set(np.flatnonzero(close).tolist()) <= margins[pixels[owner[row]]]
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30, derandomize=True)
 @given(st.lists(st.integers(0, 99), unique=True, min_size=1), st.lists(st.integers(0, 99), unique=True))
 def test_rows_are_read_by_number_whatever_groups_hold_them(some, others):
     rows = pa.table({"n": np.arange(100), "cell": pa.array([list(range(k % 4)) for k in range(100)])})
@@ -171,7 +171,7 @@ def test_a_margin_wider_than_the_pixels_is_refused():
         MarginFinder.of([Pixel(8, 0)], 3600.0)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 3))
 def test_assigned_pixels_never_overlap_and_hold_their_rows(seed, coarsest):
     random = np.random.default_rng(seed)

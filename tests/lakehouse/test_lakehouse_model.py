@@ -79,7 +79,7 @@ def apply(table, model, operation, *arguments):
     return commit, told(model.values()) != before
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(operations)
 def test_a_table_equals_a_dictionary(sequence):
     with tempfile.TemporaryDirectory() as folder:

@@ -45,7 +45,7 @@ def table(tmp_path):
     return Table(open_storage(str(tmp_path)), parse_table(DECLARATION))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.lists(st.floats(10, 22, width=32), max_size=5), min_size=1, max_size=6))
 def test_what_is_stored_is_what_is_read_and_storing_it_again_changes_nothing(tmp_path_factory, curves):
     made = Table(open_storage(str(tmp_path_factory.mktemp("lake"))), parse_table(DECLARATION))

@@ -44,7 +44,7 @@ def known(values):
     return [v for v in values if v is not None and not math.isnan(v)]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(ROWS)
 def test_of_each_row_they_say_what_python_says(rows):
     assert judged("count(curve) >= 0", rows) == [len(t) == len(m) for t, m in rows]
@@ -71,7 +71,7 @@ def test_a_column_may_have_the_name_of_a_function():
     assert holds(relation, frame, {}).tolist() == [True, False]
 
 
-@settings(deadline=None, max_examples=50)  # the first call imports the geometry
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.floats(0, 360), st.floats(-90, 90)), min_size=1, max_size=20))
 def test_the_index_is_that_of_the_place_and_of_no_other(places):
     ra, dec = np.array(places).T

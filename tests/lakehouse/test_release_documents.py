@@ -45,7 +45,7 @@ def around(ra, dec, radius_deg, order=9):
     return np.concatenate([np.arange(low >> shift, -(-high >> shift)) for low, high in ranges])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.sets(st.integers(0, 12 * 4**4 - 1), min_size=1, max_size=60), st.integers(0, 11))
 def test_coverage_is_read_back_by_the_reference_library(cells, base):
     import mocpy
@@ -59,7 +59,7 @@ def test_coverage_is_read_back_by_the_reference_library(cells, base):
     assert read == expected
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 12 * 4**6 - 1), st.integers(1, 50)), min_size=1, max_size=40))
 def test_joining_cells_and_maps_keeps_every_row(pairs):
     parts = [SkyMap(6, np.array([cell]), np.array([count])) for cell, count in pairs]

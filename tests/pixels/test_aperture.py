@@ -22,7 +22,7 @@ WIDENED = 1 + 1 / 12
 """Variance of the PSF once each sample fills its pixel, as it does in an aperture."""
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(coordinate, coordinate, st.floats(0.2, 7))
 def test_overlap_of_a_pixel_is_its_counted_area(dx, dy, r):
     n = 400
@@ -31,7 +31,7 @@ def test_overlap_of_a_pixel_is_its_counted_area(dx, dy, r):
     assert abs(circle_overlap(dx, dy, r) - inside.mean()) < 2.5 / n
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.floats(0.1, 8), st.floats(-0.5, 0.5), st.floats(-0.5, 0.5))
 def test_overlaps_add_up_to_the_circle(r, x, y):
     stamp = np.ones((21, 21), np.float32)
@@ -40,7 +40,7 @@ def test_overlaps_add_up_to_the_circle(r, x, y):
     assert abs(overlaps - math.pi * r * r) < 1e-9
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 9999), st.floats(-3, 15), st.floats(-3, 13), st.floats(0.1, 9))
 def test_a_circle_sums_its_pixels_times_their_overlaps(seed, x, y, r):
     stamp = np.random.default_rng(seed).normal(size=(11, 13)).astype(np.float32)
@@ -53,7 +53,7 @@ def test_a_circle_over_the_border_counts_what_is_there():
     assert abs(circle_sum(stamp, -0.5, 4.0, 2.0) - math.pi * 2) < 1e-9  # its centre on the border: half
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(0.05, 0.95), st.floats(0.8, 2.5))
 def test_the_radius_of_a_share_holds_that_share(share, sigma):
     stamp = np.zeros((41, 41), np.float32)
@@ -65,7 +65,7 @@ def test_the_radius_of_a_share_holds_that_share(share, sigma):
     assert radius_of_share(stamp, 20.2, 19.7, -1.0, 0.2, 15.0) == 0.2
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.floats(2.5, 6), st.floats(0.3, 1), st.floats(0, math.pi), st.floats(-0.5, 0.5), st.floats(-0.5, 0.5)
 )
@@ -83,7 +83,7 @@ def test_an_ellipse_has_its_area(a, ratio, angle, x, y):
     assert missing == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.floats(0.3, 4), st.floats(0.15, 1), st.floats(0, math.pi), st.floats(-7, 7), st.floats(0.5, 4))
 def test_an_ellipse_leaves_no_pixel_of_it_out(a, ratio, angle, x, radius):
     b = max(a * ratio, 0.15)
@@ -133,7 +133,7 @@ def test_a_stamp_says_what_its_pixels_are():
     assert np.all(stamp[state != GOOD] == 0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 9999), st.integers(1, 12))
 def test_a_symmetric_source_is_mended_without_trace(seed, n_bad):
     rng = np.random.default_rng(seed)
@@ -225,7 +225,7 @@ def test_a_neighbour_and_a_bad_pixel_are_taken_out():
     assert abs(found.source["x"][row] - 30) < 0.02
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 9), st.integers(0, 9))
 def test_a_shifted_image_gives_shifted_measures(down, across):
     image, *_ = field(7, n=12, shape=(150, 160))

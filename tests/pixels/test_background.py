@@ -79,7 +79,7 @@ def test_unusable_cells_are_filled_from_those_around():
     np.testing.assert_allclose(found.noise.values, clean.noise.values, rtol=0.1)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.integers(70, 200), st.integers(70, 200), st.floats(0.5, 20), st.floats(-300, 300), st.integers(0, 99)
 )

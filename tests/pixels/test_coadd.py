@@ -51,7 +51,7 @@ def test_the_network_sorts(n):
     assert (np.diff(values, axis=1) >= 0).all()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seeds, st.integers(1, 21))
 def test_it_is_the_mean_as_written_down(seed, n):
     random = np.random.default_rng(seed)

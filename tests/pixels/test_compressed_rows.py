@@ -36,7 +36,7 @@ class Counting(io.BytesIO):
         return part
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(-30, 120), st.integers(-30, 180)), max_size=6), st.integers(0, 20))
 def test_squares_around_places_are_those_of_the_whole(places, half):
     x, y = np.array(places, np.int64).reshape(-1, 2).T

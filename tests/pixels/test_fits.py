@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 from astropy.io import fits as astropy_fits
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from zsds_tasks.pixels.fits import (
@@ -77,7 +77,6 @@ def test_structural_integers_are_checked():
     assert header.text("NAXIS", "none") == "none"
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.from_regex(r"[A-Z][A-Z0-9]{0,7}", fullmatch=True).filter(
@@ -131,7 +130,6 @@ def test_refusals():
         scan(data.replace(b"NAXIS1  =                   50", b"NAXIS1  =                  -50"))
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=9000))
 def test_any_bytes_are_refused_cleanly(data):
     for candidate in (data, b"SIMPLE  =" + data):
@@ -139,7 +137,6 @@ def test_any_bytes_are_refused_cleanly(data):
             scan(candidate)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 699))
 def test_any_changed_word_breaks_the_checksum(word, place):
     data = bytearray(file_of(astropy_fits.ImageHDU(np.arange(1400, dtype=np.int16))))

@@ -26,7 +26,7 @@ def tables(draw):
     return found
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tables())
 def test_what_is_written_is_read_back(columns):
     content = encode_table({name: (values, "") for name, values in columns.items()}, [], name="T")
@@ -37,7 +37,7 @@ def test_what_is_written_is_read_back(columns):
         np.testing.assert_array_equal(found[name], values)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(tables())
 def test_astropy_reads_the_same(columns):
     content = encode_table({name: (values, "adu") for name, values in columns.items()}, [], name="T")

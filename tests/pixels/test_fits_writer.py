@@ -28,7 +28,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.from_regex(r"[A-Z][A-Z0-9_]{0,7}", fullmatch=True), VALUES, TEXTS)
 def test_astropy_and_our_reader_read_what_was_written(keyword, value, comment):
     text = format_card(keyword, value, comment)
@@ -74,7 +74,7 @@ def test_a_long_comment_is_cut_and_commentary_has_no_value():
     assert format_card("COMMENT", "some words").rstrip() == b"COMMENT some words"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=6000))
 def test_checksums_hold(data):
     own = [("SIMPLE", True, ""), ("BITPIX", 8, ""), ("NAXIS", 1, ""), ("NAXIS1", len(data), "")]

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -14,7 +14,6 @@ from zsds_tasks.pixels.histograms import (
 IMAGES = arrays(np.uint16, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=30))
 
 
-@settings(deadline=None)
 @given(IMAGES, st.integers(1, 6), st.integers(1, 6))
 def test_every_pixel_is_counted_in_its_cell(image, rows, columns):
     counts = cell_histograms(image, rows, columns)
@@ -25,7 +24,6 @@ def test_every_pixel_is_counted_in_its_cell(image, rows, columns):
     np.testing.assert_array_equal(counts.sum(axis=2).ravel(), cells)
 
 
-@settings(deadline=None)
 @given(IMAGES)
 def test_differences_are_those_of_numpy(image):
     differences = np.diff(image.astype(np.int64), axis=1).ravel()
@@ -34,7 +32,6 @@ def test_differences_are_those_of_numpy(image):
     )
 
 
-@settings(deadline=None)
 @given(arrays(np.uint16, st.integers(1, 200), elements=st.integers(0, 50)), st.floats(0, 1))
 def test_quantiles_lie_where_they_should(values, fraction):
     counts = np.bincount(values)

@@ -31,7 +31,7 @@ IMAGES = arrays(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(IMAGES, st.integers(1, 70), st.integers(1, 70), st.booleans())
 def test_decoding_gives_back_what_astropy_stored(image, tile_ny, tile_nx, plain):
     tile = (min(tile_ny, image.shape[0]), min(tile_nx, image.shape[1]))
@@ -51,7 +51,7 @@ def test_every_block_kind_decodes(sigma):
     np.testing.assert_array_equal(read_image(data, hdu, image_shape(hdu)), image)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=80), st.integers(1, 300), st.sampled_from([16, 32, 64]))
 def test_any_stream_stays_inside_its_bytes(stream, count, block):
     """The kernel says how far it came; guards around bytes and pixels stay untouched."""

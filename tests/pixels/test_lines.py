@@ -64,7 +64,7 @@ def test_cells_are_means_in_sigmas(ny, nx, seed):
     st.integers(0, 9),
     st.sampled_from([1.0, 30.0]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_drawn_line_is_found(is_steep, slope, middle, seed, height):
     ny, nx = 501, 607
     n_main, n_other = (ny, nx) if is_steep else (nx, ny)

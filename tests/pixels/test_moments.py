@@ -24,7 +24,7 @@ def measured(image, found, mask, bits=0):
     return [dict(zip(ISO_COLUMNS, row, strict=True)) for row in out]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 9999))
 def test_isophotal_moments_are_those_of_numpy(seed):
     rng = np.random.default_rng(seed)
@@ -64,7 +64,7 @@ def test_a_core_without_light_is_placed_by_its_area():
     assert row["unusable"] == 25
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(centre, centre, st.floats(0.9, 4.0), st.floats(0.9, 4.0), st.floats(-0.6, 0.6), st.floats(0.9, 2.0))
 def test_a_gaussian_keeps_its_place_and_shape_under_a_window(dx, dy, xx, yy, part, sigma):
     xy = part * np.sqrt(xx * yy)

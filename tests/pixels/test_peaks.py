@@ -28,7 +28,7 @@ def slow_peaks(image, noise, fwhm, threshold):
     return np.argwhere(is_peak), significance[is_peak]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(3, 70), st.integers(3, 70), st.floats(1.6, 6), st.integers(0, 10_000))
 def test_peaks_are_those_of_the_slow_filter(ny, nx, fwhm, seed):
     image = np.random.default_rng(seed).normal(size=(ny, nx)).astype(np.float32)

@@ -33,7 +33,7 @@ def random_model(seed, degree, half=8, s=2):
     return PsfModel.from_nodes(np.concatenate([first[None], rest]), degree, SHAPE, half, s)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 2), st.floats(-5, 405), st.floats(-5, 305), st.integers(0, 99))
 def test_the_stamp_sums_to_one_anywhere(degree, x, y, seed):
     model = random_model(seed, degree)
@@ -56,7 +56,7 @@ def test_width_shape_and_noise_of_a_gaussian(fwhm):
     assert model.n_eff(3, 4) == pytest.approx(4 * np.pi * variance * area, rel=0.03 if fwhm < 2 else 0.005)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.floats(-0.6, 0.6), st.floats(-0.6, 0.6), st.sampled_from([1.7, 2.0, 3.0, 6.0]))
 def test_a_shifted_stamp_is_the_shifted_profile(dx, dy, fwhm):
     model = gaussian_model(fwhm)

@@ -270,7 +270,7 @@ def test_sky_is_found_under_noise_and_lost_pixels():
     assert np.all(np.abs(found.values[:, [0, 1]] - 3) < 0.35)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 60), st.floats(0.1, 30), st.integers(1, 9), st.integers(0, 999))
 def test_every_source_is_in_one_group_of_bounded_size(n, link, most, seed):
     rng = np.random.default_rng(seed)

@@ -39,7 +39,7 @@ def oracle(coefficients, half, s, size, dx, dy):
     return map_coordinates(coefficients, [rows, columns], order=3, prefilter=False, mode="mirror")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(2, 7), st.integers(1, 5), SHIFT, SHIFT, st.integers(0, 999), st.data())
 def test_sampling_agrees_with_scipy(half, s, dx, dy, seed, data):
     size = data.draw(st.integers(0, half))
@@ -62,7 +62,7 @@ def test_slopes_are_samples_at_once(size):
         np.testing.assert_array_equal(found, wanted)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 4), st.floats(-0.9, 0.9), st.floats(-0.9, 0.9), st.sampled_from([0, 1]))
 def test_derivatives_are_those_of_the_position(s, dx, dy, axis):
     half, step = 5, 2e-3

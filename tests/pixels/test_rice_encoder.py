@@ -27,7 +27,7 @@ def decoded(image):
     arrays(np.uint16, st.tuples(st.integers(1, 5), st.integers(1, 80)), elements=st.integers(0, 65535)),
     st.sampled_from([1, 16, 5000]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_astropy_reads_back_every_pixel(image, divisor):
     smooth = image // divisor + (65535 - 65535 // divisor) // 2
     assert np.array_equal(decoded(smooth.astype(np.uint16)), smooth)

@@ -123,7 +123,7 @@ def test_quantising_again_changes_nothing():
 WORDS = st.one_of(st.integers(-(2**31), 2**31 - 1), st.integers(-40, 40), st.just(q.BLANK))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(arrays(np.int32, st.integers(1, 150), elements=WORDS))
 def test_any_integers_come_back_and_nothing_is_written_beyond_the_bound(counts):
     heap = np.full(bound(counts.size, 4) + 40, 0xAA, np.uint8)
@@ -139,7 +139,7 @@ def test_any_integers_come_back_and_nothing_is_written_beyond_the_bound(counts):
     assert short < counts.size
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=80), st.integers(1, 300), st.sampled_from([16, 32, 64]))
 def test_any_stream_stays_inside_its_bytes(stream, count, block):
     data = np.frombuffer(b"\xaa" * 16 + stream + b"\xaa" * 16, np.uint8)
@@ -210,7 +210,7 @@ def test_broken_tiles_are_named():
         read_floats(constant[:place] + b"\0\0" + constant[place + 2 :], hdu)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, 10**6), st.integers(0, 255))
 def test_one_rotten_byte_is_refused_or_survived(place, value):
     data = bytearray(encode_image(noise_image((40, 50), 8), [], name="IMAGE"))

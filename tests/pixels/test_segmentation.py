@@ -23,7 +23,7 @@ def find(image, config=WHOLE, mask=None, noise=1.0, **options):
     return segment(image, mask, bits, Mesh.constant(noise, image.shape, 32), FWHM, config, **options)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 9999), st.floats(0.5, 3.0))
 def test_connected_pixels_are_those_of_scipy(ny, nx, seed, threshold):
     rng = np.random.default_rng(seed)
@@ -43,7 +43,7 @@ def test_connected_pixels_are_those_of_scipy(ny, nx, seed, threshold):
     assert len(pairs) == len(found) == np.count_nonzero(sizes >= WHOLE.min_area)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(5, 60), st.integers(5, 60), st.integers(0, 9999))
 def test_lists_and_label_map_say_the_same(ny, nx, seed):
     rng = np.random.default_rng(seed)

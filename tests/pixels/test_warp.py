@@ -117,7 +117,7 @@ def test_identity_gives_the_same_pixels():
     np.testing.assert_array_equal(found.coverage, mask == 0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seeds, st.integers(-40, 40), st.integers(-40, 40), st.sampled_from([8, 32, 200]))
 def test_a_shift_by_whole_pixels_is_exact(seed, dx, dy, step):
     image = noise(seed)
@@ -137,7 +137,7 @@ def test_a_quarter_turn_is_exact(turns):
     np.testing.assert_allclose(found[1:-1, 1:-1], turned[1:-1, 1:-1], atol=1e-5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seeds, st.floats(2.2, 4.0), st.floats(-180, 180), st.floats(0.97, 1.02))
 def test_light_of_a_star_is_kept(seed, fwhm, angle, scale):
     random = np.random.default_rng(seed)
@@ -147,7 +147,7 @@ def test_light_of_a_star_is_kept(seed, fwhm, angle, scale):
     assert np.nansum(found) == pytest.approx(image.sum(dtype=float), rel=1e-3)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seeds, st.floats(2.0, 4.0))
 def test_a_star_is_where_the_map_puts_it(seed, fwhm):
     random = np.random.default_rng(seed)
@@ -163,7 +163,7 @@ def test_a_star_is_where_the_map_puts_it(seed, fwhm):
     assert (light * row).sum() / light.sum() == pytest.approx(y - dy, abs=5e-4)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seeds, st.floats(-180, 180), st.floats(0.95, 1.05))
 def test_what_is_band_limited_comes_back(seed, angle, scale):
     random = np.random.default_rng(seed)
@@ -235,7 +235,7 @@ def test_noise_of_a_sum_is_what_the_variance_says():
     assert 0.6 < np.mean(single) / np.mean(claimed) < 0.85
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seeds)
 def test_linear_maps_are_kept_and_gaps_bridged(seed):
     random = np.random.default_rng(seed)

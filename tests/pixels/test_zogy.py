@@ -118,7 +118,7 @@ def test_a_source_of_any_flux_is_measured_without_bias(setting):
 @given(
     st.floats(1.6, 4.5), st.floats(1.6, 4.5), st.floats(0.5, 30.0), st.floats(0.3, 10.0), st.integers(0, 99)
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_formulas_hold_for_any_seeing_and_noise(fwhm, ref_fwhm, sigma, ref_sigma, seed):
     rng = np.random.default_rng(seed)
     shape = (96, 108)
@@ -135,6 +135,21 @@ def test_the_formulas_hold_for_any_seeing_and_noise(fwhm, ref_fwhm, sigma, ref_s
     other = subtract_tile(ref, new, variances[::-1], swapped, (0.2, 0.1))
     assert np.array_equal(other.difference, -found.difference)
     assert np.allclose(other.corrected, -found.corrected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("gain", [6.2, 1.0])
+def test_the_noise_of_blank_sky_is_that_of_the_sky(gain):
+    rng = np.random.default_rng(int(gain))
+    sky, shape = 25.0 / gain, (400, 480)  # 625 electrons
+    image = (rng.poisson(625.0, shape) / gain - 625.0 / gain).astype(np.float32)
+    frame = Frame(image, Mesh.constant(sky, shape, 64), gain, None)
+    out, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    frame.load(0, 0, out, variance)
+    assert np.mean(variance) == pytest.approx(sky**2, rel=2e-3)
+    assert variance.min() > 0
+    image[:] = -1e6  # a pit that nobody masked
+    frame.load(0, 0, out, variance)
+    assert variance == pytest.approx(0.25 * sky**2)
 
 
 def test_the_transform_of_a_stamp_is_that_of_the_padded_one():

@@ -221,7 +221,7 @@ def test_columns_that_do_not_conform_are_refused(column, values, message):
         conform(table.set_column(position, column, values), DECLARATION)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50, derandomize=True)
 @given(
     st.lists(st.integers(-(2**63), 2**64 - 1), max_size=5),
     st.sampled_from(["int8", "int16", "int32", "int64"]),

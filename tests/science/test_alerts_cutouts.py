@@ -16,7 +16,7 @@ IMAGE = np.arange(101 * 87, dtype=np.float32).reshape(101, 87)
 
 
 @given(x=st.floats(0.5, 87.49), y=st.floats(0.5, 101.49), half=st.integers(1, 40))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_stamp_is_the_whole_one_where_the_image_is(x, y, half):
     size = 2 * half + 1
     padded = np.pad(IMAGE, half, constant_values=np.nan)
@@ -61,7 +61,7 @@ def test_sizes_are_those_of_real_stamps_at_edges(real_data):
 @given(
     shape=st.tuples(st.integers(1, 70), st.integers(1, 70)), level=st.integers(0, 9), seed=st.integers(0, 99)
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_astropy_reads_what_was_written_and_the_bytes_are_always_the_same(shape, level, seed):
     stamp = np.random.default_rng(seed).normal(0, 1e3, shape).astype(np.float32)
     stamp[0, 0] = np.nan

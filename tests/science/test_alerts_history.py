@@ -157,7 +157,7 @@ spots = st.lists(st.tuples(st.floats(-4, 4), st.floats(-4, 4)), min_size=1, max_
 
 
 @given(here=spots, past=spots)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_matches_are_those_of_all_pairs(here, past):
     rows = [detection(1.0 + k, dx, dec=DEC + dy * ARCSEC, candid=k) for k, (dx, dy) in enumerate(past)]
     found = history([{"ra": east(dx), "dec": DEC + dy * ARCSEC} for dx, dy in here], rows)
@@ -170,7 +170,7 @@ def test_matches_are_those_of_all_pairs(here, past):
 @given(
     middle=st.tuples(st.floats(-1, 1), st.floats(-1, 1)), turn=st.floats(0, 360), is_mirrored=st.booleans()
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_covered_is_what_lies_inside_the_corners_however_they_run(middle, turn, is_mirrored):
     half, dec0 = 0.43, 5.0
     cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))

@@ -65,7 +65,7 @@ values = st.fixed_dictionaries(
 
 
 @given(rows=st.lists(values, max_size=20))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_refusal_is_counted_once_and_the_slow_way_agrees(rows):
     selection = select_alerts(table(rows), TriggerConfig())
     for row, triggers, reason in zip(rows, selection.triggers, selection.reasons, strict=True):

@@ -38,7 +38,6 @@ def stars_of(ra, dec, pmra, pmdec):
 # --- shifts ---------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(seeds, shifts, shifts)
 def test_a_shift_among_noise_is_found(seed, east, north):
     random = np.random.default_rng(seed)
@@ -51,7 +50,6 @@ def test_a_shift_among_noise_is_found(seed, east, north):
     assert peak.chance < 1e-12
 
 
-@settings(deadline=None)
 @given(seeds)
 def test_no_shift_among_unrelated_positions(seed):
     random = np.random.default_rng(seed)
@@ -81,7 +79,7 @@ def test_many_trials_make_a_peak_less_surprising():
 # --- triangles ------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seeds, st.floats(-180, 180), st.floats(0.98, 1.02), shifts, shifts)
 def test_triangles_find_any_similarity(seed, turn, scale, east, north):
     random = np.random.default_rng(seed)
@@ -112,7 +110,6 @@ def test_triangles_do_not_match_their_mirror_image():
 # --- matching and fitting -------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(seeds, st.integers(0, 60), st.integers(0, 60), st.floats(0.5, 40))
 def test_matches_are_one_to_one_and_near(seed, n, m, radius):
     random = np.random.default_rng(seed)
@@ -129,7 +126,6 @@ def test_matches_are_one_to_one_and_near(seed, n, m, radius):
         assert gaps[nearest] > radius or (len(rivals) and rivals[0] <= gaps[nearest])
 
 
-@settings(deadline=None)
 @given(seeds, st.integers(0, 20))
 def test_outliers_do_not_bend_the_fit(seed, n_false):
     random = np.random.default_rng(seed)
@@ -160,7 +156,7 @@ def test_degrees_by_number_of_stars():
 # --- the catalogue at an instant ------------------------------------------------------------------------
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.floats(0, 359.9), st.floats(-89.9, 89.9), st.floats(-4000, 4000), st.floats(-4000, 4000))
 def test_proper_motion_as_astropy_moves_stars(ra, dec, pmra, pmdec):
     moved = stars_of(ra, dec, pmra, pmdec).at(MJD)

@@ -129,7 +129,7 @@ def test_poles_and_the_meridian_of_zero(ra, dec):
     assert case.errors(solved(case).wcs).max() < 0.030
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     st.integers(8000, 2**31),
     st.integers(0, 63),

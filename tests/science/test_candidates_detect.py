@@ -54,7 +54,7 @@ def test_both_signs_are_found_between_pixels():
 
 
 @given(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5), st.floats(1.2, 2.0), st.sampled_from([1.0, -1.0]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_peak_is_as_high_as_it_is_between_pixels(dx, dy, sigma, sign):
     image = sign * bumps([(30 + dx, 40 + dy)], [10], sigma=sigma)
     found = detect(image, CONFIG)
@@ -160,7 +160,7 @@ def test_more_peaks_than_room_are_all_found():
 
 
 @given(st.integers(0, 10_000), st.floats(0.0, 6.0))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_detections_obey_their_definition(seed, radius):
     rng = np.random.default_rng(seed)
     image = (ndimage.gaussian_filter(rng.normal(0, 1, (70, 80)), 1.0) * 11).astype(np.float32)

@@ -183,7 +183,7 @@ def test_halos_that_are_none_or_of_one_star_keep_the_prior():
 
 
 @given(side=st.integers(2, 9), rows=st.integers(1, 4), seed=st.integers(0, 99), least=st.integers(1, 30))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_bins_are_medians_of_usable_pixels(side, rows, seed, least):
     rng = np.random.default_rng(seed)
     image = rng.normal(5, 2, (47, 53)).astype(np.float32)

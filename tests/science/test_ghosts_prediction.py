@@ -73,7 +73,7 @@ def mask_of(plate, stars, model=PRIOR, config=MASKING, start=0):
 
 
 @given(ra=st.floats(0, 360), dec=st.floats(-89, 89), rotation=angles, rcid=st.integers(0, 7))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_frame_of_a_perfect_quadrant_is_the_exposures_own(include, ra, dec, rotation, rcid):
     camera, frame = load_camera("mini", include), CameraFrame(ra, dec, rotation)
     found = find_frame(wcs_of(camera, rcid, frame), camera, rcid)
@@ -97,7 +97,7 @@ def test_pixels_go_to_the_frame_and_back(include, camera, rcid):
 
 
 @given(shift=st.complex_numbers(max_magnitude=2000), turn=st.floats(-0.02, 0.02), scale=st.floats(0.9, 1.1))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_ghost_moves_against_its_star(shift, turn, scale):
     import dataclasses
 
@@ -180,7 +180,7 @@ def test_faint_stars_no_stars_and_ghosts_elsewhere_change_nothing(include):
     x=st.floats(-30, 60), y=st.floats(-30, 60), angle=angles, size=st.floats(0.2, 1.5), flip=st.booleans(),
     reach=st.floats(0, 6), seed=st.integers(0, 99),
 )  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_pixels_near_a_map_are_those_of_the_slow_way(x, y, angle, size, flip, reach, seed):
     distance = np.random.default_rng(seed).uniform(0, 8, (9, 13)).astype(np.float32)
     sin, cos = np.sin(np.radians(angle)) * size, np.cos(np.radians(angle)) * size

@@ -52,7 +52,7 @@ def test_faint_halos_and_halos_elsewhere_are_left_alone(plate):
     x=st.floats(-20, 50), y=st.floats(-20, 50), radius=st.floats(0.5, 40), angle=st.floats(0, 360),
     stretch=st.floats(0.5, 2),
 )  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_pixels_of_a_disc_are_those_of_the_slow_way(x, y, radius, angle, stretch):
     sin, cos = np.sin(np.radians(angle)), np.cos(np.radians(angle))
     matrix = np.array([[cos, -sin], [sin, cos]]) @ np.diag([-stretch, 1.0])

@@ -77,7 +77,7 @@ def truth(ramp):
 @given(
     st.integers(3, 60), st.integers(3, 60), st.integers(8, 25), st.integers(0, 2**32 - 1), st.floats(0, 0.3)
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_cell_means_are_the_slow_clipped_ones(ny, nx, cell, seed, holes):
     rng = np.random.default_rng(seed)
     image = rng.normal(20000, 100, (ny, nx)).astype(np.float32)
@@ -216,7 +216,7 @@ def test_a_curve_without_a_fit_or_far_off_stays_configured():
 
 
 @given(st.floats(0.5, 3000), st.floats(-0.02, 0.05), st.floats(0.8, 1.2))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_one_map_is_the_product_of_both(exptime, delay, level):
     shape = (100, 131)
     shutter = Mesh.constant(delay, shape, 64)
@@ -263,7 +263,7 @@ def lamp_patterns(rng, count, cells=200):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_mixture_of_lamps_is_found_again(seed, count):
     rng = np.random.default_rng(seed)
     _, lamps = lamp_patterns(rng, count)
@@ -276,7 +276,7 @@ def test_a_mixture_of_lamps_is_found_again(seed, count):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 5))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_no_other_weights_are_better(seed, count):
     rng = np.random.default_rng(seed)
     stars, lamps = lamp_patterns(rng, count)

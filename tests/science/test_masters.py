@@ -116,7 +116,7 @@ def test_an_overscan_without_columns_or_rows_is_refused():
 
 
 @given(st.floats(0, 60000), st.floats(-2e-11, 0), st.floats(0, 1e-6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_detrending_is_its_formula(x, a, b):
     raw = np.full((2, 3), round(x), np.uint16)
     level = np.array([10.0, 20.0], np.float32)
@@ -152,7 +152,7 @@ def test_a_clean_stack_is_the_plain_mean_and_a_hit_changes_nothing():
 
 
 @given(st.permutations(range(7)), st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_order_of_frames_does_not_matter(order, seed):
     rng = np.random.default_rng(seed)
     frames = rng.standard_t(2, (7, 5, 6)).astype(np.float32)
@@ -165,7 +165,7 @@ def test_the_order_of_frames_does_not_matter(order, seed):
 
 
 @given(st.integers(1, 12), st.integers(0, 2**32 - 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_excess_is_numpys_mad(n, seed):
     frames = np.random.default_rng(seed).normal(0, 1, (n, 3, 4)).astype(np.float32)
     found = clipped_mean(frames, np.ones(n)).excess

@@ -44,7 +44,7 @@ NONE = make_unmatched(np.random.default_rng(0)).take(np.zeros(0, np.int64))
 
 
 @given(seed=st.integers(0, 2**32 - 1), nights=st.integers(1, 5))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_nights_in_any_order_and_split_give_the_same_seeds(seed, nights):
     rng = np.random.default_rng(seed)
     everything = make_unmatched(rng)
@@ -58,7 +58,7 @@ def test_nights_in_any_order_and_split_give_the_same_seeds(seed, nights):
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_images_replaced_leave_no_trace(seed):
     rng = np.random.default_rng(seed)
     before, other = make_unmatched(rng, side=60.0), make_unmatched(rng, side=60.0)

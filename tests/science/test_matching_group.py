@@ -40,7 +40,7 @@ def crowded(rng, centre, units=6, count=150, side=40.0):
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_pixels_with_margins_give_what_the_whole_sky_gives(seed):
     rng = np.random.default_rng(seed)
     centre = healpix.position_of(int(rng.integers(12 << 30)) << 28)  # a corner where pixels of order 15 meet

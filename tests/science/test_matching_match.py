@@ -117,7 +117,7 @@ def test_every_part_of_the_sky_is_alike(centre):
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_order_and_portions_of_rows_change_nothing(seed):
     rng = np.random.default_rng(seed)
     seeds, detections = crowd(rng, (0.0, 89.0))

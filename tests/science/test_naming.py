@@ -89,7 +89,7 @@ clouds = st.lists(st.tuples(st.floats(-6, 6), st.floats(-6, 6)), max_size=14, un
 
 
 @given(known=clouds, new=clouds, order=st.randoms(use_true_random=False))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_the_order_of_candidates_changes_nothing(known, new, order):
     here = detections(new)
     first = allot_names(objects(known), here, NEXT, CONFIG)
@@ -106,7 +106,7 @@ def test_the_order_of_candidates_changes_nothing(known, new, order):
 
 
 @given(known=clouds, new=clouds)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_the_same_exposure_again_makes_nothing_new_and_gives_the_same_names(known, new):
     here = detections(new)
     first = allot_names(objects(known), here, NEXT, CONFIG)
@@ -117,7 +117,7 @@ def test_the_same_exposure_again_makes_nothing_new_and_gives_the_same_names(know
 
 
 @given(known=clouds, nights=st.lists(clouds, min_size=2, max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_an_old_night_again_gets_its_old_names_though_objects_were_found_since(known, nights):
     state, free, given_names = objects(known), NEXT, []
     for k, night in enumerate(nights):
@@ -131,7 +131,7 @@ def test_an_old_night_again_gets_its_old_names_though_objects_were_found_since(k
 
 
 @given(known=clouds, new=clouds)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_laws_of_a_single_exposure(known, new):
     here, old = detections(new), objects(known)
     done = allot_names(old, here, NEXT, CONFIG)

@@ -99,7 +99,7 @@ def test_images_of_different_shapes_are_refused():
         measured(field, field.mask[:-1])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 3), st.integers(0, 999))
 def test_box_flags_are_the_or_of_the_box(ny, nx, half, seed):
     rng = np.random.default_rng(seed)

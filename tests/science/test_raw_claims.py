@@ -5,7 +5,7 @@ import datetime as dt
 import numpy as np
 import pytest
 from builders import NIGHT_START, NOW, tiny_include, tiny_rules
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from refusals import refused
 
@@ -185,13 +185,11 @@ def test_every_code_has_a_remedy():
     )
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=6000), st.text(max_size=60))
 def test_any_bytes_under_any_name_are_refused_and_never_raise(rules, data, name):
     assert isinstance(verify(data, name, rules), Refusal)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=400), st.integers(0, 60_000))
 def test_any_bytes_inside_a_frame_are_judged_and_never_raise(unsummed, rules, data, place):
     name, frame = unsummed

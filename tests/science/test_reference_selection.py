@@ -98,7 +98,7 @@ def test_the_deepest_come_first():
     assert min(limits) >= max(e.maglimit for e in epochs if e.pid in found.refused) - 1e-9
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 80), st.booleans())
 def test_all_are_chosen_or_refused_and_order_does_not_matter(seed, n, readmit):
     epochs = various(seed, n)
@@ -115,7 +115,7 @@ def test_all_are_chosen_or_refused_and_order_does_not_matter(seed, n, readmit):
     assert select_epochs(epochs, config) == found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
 def test_readmission_only_helps(seed, n):
     epochs = various(seed, n)

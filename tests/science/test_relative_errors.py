@@ -76,7 +76,7 @@ def test_scatter_is_that_of_numpy():
         assert found.formal[seed] == pytest.approx(np.sqrt(np.mean(epochs.magerr[rows] ** 2)), abs=1e-12)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 2**32 - 1))
 def test_the_order_of_epochs_changes_no_bit_of_scatter_and_model(seed):
     epochs, _ = make_unit(seed, stars=200, images=10)
@@ -160,7 +160,7 @@ def test_a_fits_own_error_counts_only_where_it_is_clearly_larger():
 
 
 @given(st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_errors_of_epochs_are_never_under_the_models(seed):
     rng = np.random.default_rng(seed)
     model, formal, chi = 10 ** rng.uniform(-3, 0, (3, 40))

@@ -53,7 +53,7 @@ def solved(seed, **changes):
     return refine_unit(epochs, CONFIG), truth
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([2, 3, 8]), st.booleans())
 def test_the_order_of_epochs_changes_no_bit(seed, images, cloudy):
     epochs, _ = make_unit(seed, stars=300, images=images, gradients=0.5 if cloudy else 0.0)
@@ -80,7 +80,7 @@ def test_two_sources_at_one_seed_count_in_neither_order():
     assert not {40, len(epochs)} & set(order.tolist())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32 - 1), st.floats(-3, 3))
 def test_a_constant_added_to_an_image_goes_into_its_offset(seed, shift):
     epochs, _ = make_unit(seed, stars=600, images=8)

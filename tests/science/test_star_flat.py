@@ -65,7 +65,7 @@ def test_more_stars_give_a_better_map():
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_zero_points_of_exposures_do_not_matter(seed):
     stars = plant(5, count=1500, outliers=0)
     shift = np.random.default_rng(seed).normal(0, 0.3, 12)[stars.exposure]

@@ -211,7 +211,7 @@ def test_stars_too_faint_in_the_image_are_no_calibrators():
         fitted(17, n=50, zero_point=16.0, sky_flux_error=400.0, gain=1e3)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000), st.floats(-3, 3), st.floats(0.2, 5.0))
 def test_scaling_all_fluxes_shifts_the_zero_point_alone(seed, shift, stretch):
     rows = make_calibrators(seed, PlantedField(n=120))

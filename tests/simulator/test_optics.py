@@ -34,7 +34,7 @@ def test_pixels_to_sky_and_back_is_the_identity(camera):
 
 
 @given(east=st.floats(-1100, 1100), north=st.floats(-900, 900), seed=st.integers(0, 5))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_undistorting_inverts_the_focal_plane(east, north, seed):
     true = Optics(CAMERAS[1], configuration().instrument.optics, seed)
     exposure = make_exposure(elevation_deg=27.0)

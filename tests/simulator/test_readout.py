@@ -46,7 +46,7 @@ def test_smooth_maps_are_interpolated_between_their_nodes():
 @given(
     rows=st.lists(st.tuples(st.integers(30, 69), st.floats(1e3, 3e6)), min_size=1, max_size=6),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_bleeding_keeps_all_charge_and_leaves_no_pixel_over_full(rows):
     electrons = np.full((400, 6), 200.0, np.float32)
     for row, charge in rows:
@@ -72,7 +72,7 @@ def test_a_bleed_is_symmetric_crosses_the_middle_and_spills_over_the_edge():
 
 
 @given(dn=st.floats(0, 60000), a=st.floats(-1.6e-11, -1e-12), b=st.floats(-1e-7, 1e-6))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_written_counts_obey_the_linearity_law(dn, a, b):
     gain, counts = 6.2, np.zeros((1, 1), np.uint16)
     zero = np.zeros(1)

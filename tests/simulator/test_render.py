@@ -28,7 +28,7 @@ def draw(image, x, y, flux, profile=None, half_light=0.0, threshold=1e-6, exposu
 
 
 @given(x=st.floats(99.5, 100.5), y=st.floats(89.5, 90.5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_star_keeps_its_flux_wherever_it_lies_on_the_pixel(x, y):
     assert draw(blank(), x, y, 1e6).sum(dtype=float) == pytest.approx(1e6, rel=1e-4)
 

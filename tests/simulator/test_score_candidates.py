@@ -10,6 +10,7 @@ from candidate_rows import NIGHT, with_fault, write_lake, write_sky
 
 from zsds_tasks.lakehouse import open_lakehouse
 from zsds_tasks.settings import Settings
+from zsds_tasks.simulator.score_candidate_samples import seen_by_filter
 from zsds_tasks.simulator.score_candidate_verdict import half_point
 from zsds_tasks.simulator.score_candidates import alert_truth, assess_candidates, really, with_candidates
 
@@ -131,3 +132,15 @@ def test_the_half_point_is_where_half_are_found(middle):
     half, error = half_point({"snr": snr, "found": found})
     assert abs(half - middle) < 3 * error < 0.2
     assert np.isnan(half_point({"snr": snr[:5], "found": found[:5]})[0])
+
+
+@pytest.mark.parametrize("fwhm", [1.8, 2.6])
+def test_a_trail_is_seen_as_a_filter_for_points_sees_it(fwhm):
+    step = 0.02
+    x = np.arange(-15, 15, step)
+    point = np.exp(-0.5 * (x * 2.3548 / fwhm) ** 2)
+    for half in (0.0, 0.3, 1.0, 2.5, 6.0):
+        trail = np.abs(x) <= half if half else np.abs(x) < step / 2
+        drawn = np.convolve(point, trail / trail.sum(), "same")
+        expected = np.convolve(drawn, point, "same").max() / np.convolve(point, point, "same").max()
+        assert seen_by_filter(np.array([half]), fwhm)[0] == pytest.approx(expected, abs=0.01)

@@ -278,7 +278,6 @@ def test_the_true_fwhm_is_that_of_a_drawn_star(include, seeing, rcid):
 
 
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 10**6))
-@hypothesis.settings(deadline=None)
 def test_partners_choose_each_other(n, m, seed):
     rng = np.random.default_rng(seed)
     here, there = rng.uniform(0, 20, (n, 2)), rng.uniform(0, 20, (m, 2))
@@ -294,7 +293,6 @@ def test_partners_choose_each_other(n, m, seed):
 
 
 @given(st.integers(0, 30), st.integers(0, 10**6))
-@hypothesis.settings(deadline=None)
 def test_only_the_fainter_of_two_is_disturbed(n, seed):
     rng = np.random.default_rng(seed)
     places, flux = rng.uniform(0, 30, (n, 2)), 10 ** rng.uniform(0, 4, n)
@@ -339,7 +337,7 @@ def test_expected_noise_is_sky_and_photons():
 
 
 @given(st.integers(2, 5), st.integers(0, 10**6))
-@hypothesis.settings(deadline=None, max_examples=20)
+@hypothesis.settings(max_examples=20)
 def test_what_is_common_to_a_thing_or_a_frame_is_taken_away(frames, seed):
     rng = np.random.default_rng(seed)
     thing, frame = (a.ravel() for a in np.mgrid[0:2000, 0:frames])

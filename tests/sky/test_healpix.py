@@ -14,7 +14,7 @@ from zsds_tasks.sky.healpix import Pixel
 
 RIGHT_ASCENSION = st.floats(0.0, 360.0, exclude_max=True)
 DECLINATION = st.floats(-90.0, 90.0)
-quick = settings(max_examples=60, deadline=None, derandomize=True)
+quick = settings(max_examples=60, derandomize=True)
 
 
 @quick

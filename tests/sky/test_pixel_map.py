@@ -31,7 +31,7 @@ def channel(seed, place, shape=(NY, NX), turned_deg=179.7, distortion_arcsec=50.
     return Wcs(place, (shape[1] / 2, shape[0] / 2), *tuples)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seeds, places)
 def test_the_map_is_exact_at_nodes_and_close_between(seed, place):
     given_wcs = channel(seed, place)
@@ -48,7 +48,7 @@ def test_the_map_is_exact_at_nodes_and_close_between(seed, place):
     assert missed.max() < 1e-4
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seeds, places)
 def test_there_and_back_is_the_same_pixel(seed, place):
     one, other = channel(seed, place), channel(seed + 1, place, turned_deg=10.0)
@@ -57,7 +57,7 @@ def test_there_and_back_is_the_same_pixel(seed, place):
     np.testing.assert_allclose(pixel_map(one, one)(x, y), (x, y), atol=1e-6)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seeds, st.tuples(st.floats(0, 359.999), st.floats(-88, 88)), st.integers(0, 40))
 def test_a_grid_covers_its_footprints_and_points_north(seed, place, margin):
     random = np.random.default_rng(seed)

@@ -52,7 +52,7 @@ def pixels(seed, n=200):
 seeds = st.integers(0, 2**32 - 1)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seeds, st.floats(0, 359.999), st.floats(-90, 90), st.integers(2, 7), st.floats(0, 0.3))
 def test_astropy_reads_the_same_places_from_sip(seed, ra, dec, degree, shift):
     wcs = distorted(seed, ra, dec, degree, shift=shift)
@@ -61,7 +61,7 @@ def test_astropy_reads_the_same_places_from_sip(seed, ra, dec, degree, shift):
     assert separation_deg(*wcs.pixel_to_sky(x, y), *theirs).max() / SCALE < 1e-6
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seeds, st.integers(2, 5))
 def test_astropys_way_back_is_ours(seed, degree):
     wcs = distorted(seed, degree=degree)
@@ -70,7 +70,7 @@ def test_astropys_way_back_is_ours(seed, degree):
     np.testing.assert_allclose(back, (x, y), atol=1e-5)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seeds, st.integers(2, 5))
 def test_the_inverse_polynomials_are_as_good_as_is_said(seed, degree):
     wcs = distorted(seed, degree=degree)

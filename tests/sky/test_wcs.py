@@ -53,7 +53,6 @@ ras = st.floats(0, 359.999)
 decs = st.floats(-90, 90)
 
 
-@settings(deadline=None)
 @given(seeds, ras, decs, st.integers(1, 7))
 def test_pixels_to_sky_and_back(seed, ra, dec, degree):
     wcs = random_wcs(seed, ra, dec, degree)
@@ -62,7 +61,6 @@ def test_pixels_to_sky_and_back(seed, ra, dec, degree):
     np.testing.assert_allclose(back, (x, y), atol=1e-7)
 
 
-@settings(deadline=None)
 @given(seeds, ras, decs, st.integers(1, 7))
 def test_astropy_reads_the_header_exactly(seed, ra, dec, degree):
     wcs = random_wcs(seed, ra, dec, degree)
@@ -74,14 +72,13 @@ def test_astropy_reads_the_header_exactly(seed, ra, dec, degree):
     np.testing.assert_allclose(back, (x, y), atol=1e-6)
 
 
-@settings(deadline=None)
 @given(seeds, ras, decs, st.integers(1, 7))
 def test_header_round_trip_is_bit_exact(seed, ra, dec, degree):
     wcs = random_wcs(seed, ra, dec, degree)
     assert from_header(wcs.header()) == wcs
 
 
-@settings(max_examples=30, deadline=None)  # a shared machine has slow moments
+@settings(max_examples=30)
 @given(seeds, ras, st.floats(-89.9, 89.9), st.integers(1, 5))
 def test_fit_recovers_what_made_the_pairs(seed, ra, dec, degree):
     truth = random_wcs(seed, ra, dec, degree)

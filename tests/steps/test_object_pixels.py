@@ -31,7 +31,7 @@ def around(ra, dec, radius_arcsec, steps=24):
 
 
 @given(PLACES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_pixel_within_reach_is_touched_and_needs_the_place(place):
     """Also at poles, and where a place is on a border: there the circle is in several pixels."""
     ra, dec, order = place
@@ -48,7 +48,7 @@ def test_every_pixel_within_reach_is_touched_and_needs_the_place(place):
 
 
 @given(PLACES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_pixel_lies_within_its_radius_and_its_ranges(place):
     ra, dec, order = place
     pixel = Pixel(order, int(healpix.ancestor(healpix.index_of(ra, dec), order)[0]))

@@ -14,6 +14,7 @@ import pytest
 from astropy.io import fits
 from reference_builder import EPOCHS, FIELD, epochs
 from science_builder import NIGHT, NOW, copy_of
+from scipy.spatial import cKDTree
 
 from zsds_tasks.broker.outbox import Outbox
 from zsds_tasks.errors import DeclarationError, NothingToDoError, UnusableInputError
@@ -35,6 +36,7 @@ from zsds_tasks.steps.alerts.send import send_alerts
 from zsds_tasks.steps.checks import survey_constants
 from zsds_tasks.steps.difference import build as difference_build
 from zsds_tasks.steps.difference import difference_work, load_differencing_config, subtract_references
+from zsds_tasks.steps.exposure.configuration import load_exposure_config
 from zsds_tasks.steps.night_rows import rows_of_night
 from zsds_tasks.steps.references import (
     build_references,
@@ -42,6 +44,7 @@ from zsds_tasks.steps.references import (
     reference_work,
 )
 from zsds_tasks.steps.references.rows import SOURCES
+from zsds_tasks.steps.science_frames import open_frame
 from zsds_tasks.survey.filenames import ReferenceFileName, ReferenceSuffix
 
 pytestmark = pytest.mark.timeout(480)
@@ -102,6 +105,33 @@ def test_its_magnitudes_and_places_are_true(built):
     # Without a colour term: colours of stars spread by some 0.4 mag, and the coefficient is 0.1.
     assert abs(np.median(change)) < 0.1
     assert 1.4826 * np.median(np.abs(change - np.median(change))) < 0.08
+
+
+def test_it_has_one_zero_point_though_flats_of_its_epochs_were_wrong(built):
+    config = load_exposure_config(built.settings.include).background
+    rows = built.lakehouse.table("science_images").read(where={"rcid": RCID, "status": 1}).to_pylist()
+    sources = built.lakehouse.table("sources")
+    for row in rows:
+        frame = open_frame(built.lakehouse, row, config)
+        assert frame.spatial.rms > 0.015  # no star flat yet
+        found = sources.read(["xpos", "ypos", "zpcorr"], {"pid": row["pid"]}).to_pandas()
+        assert np.allclose(frame.spatial.at(found.xpos, found.ypos), found.zpcorr, atol=1e-4)
+    truth = built.detections.to_pandas()
+    truth = truth[(truth.rcid == RCID) & (truth.kind == "star")].drop_duplicates("object_id")
+    bright = built.lakehouse.table(SOURCES).read(where={"rcid": RCID}).to_pandas()
+    bright = bright[(bright["flags"] == 0) & (bright.snr > 100)]
+    there = np.column_stack([truth.ra * np.cos(np.radians(truth.dec)), truth.dec]) * 3600
+    here = np.column_stack([bright.ra * np.cos(np.radians(bright.dec)), bright.dec]) * 3600
+    distance, near = cKDTree(there).query(here)
+    bright, near = bright[distance < 0.3], near[distance < 0.3]
+    change = -2.5 * np.log10(bright.flux.to_numpy()) - truth.mag.to_numpy()[near]
+    u = bright.xpos.to_numpy() / bright.xpos.max() * 2 - 1
+    for _ in range(5):
+        slope, level = np.polyfit(u, change, 1)
+        kept = np.abs(change - slope * u - level) < 3 * np.std(change - slope * u - level)
+        u, change = u[kept], change[kept]
+    assert len(u) > 60
+    assert abs(slope) < 0.012  # colours scatter by 0.04 mag; the epochs' own slopes are 0.04
 
 
 def test_its_files_agree_with_each_other(built):

@@ -12,7 +12,6 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from night_builder import NIGHT, Plan, make_night
 from science_rows import Shot, image_rows, source_table, star_field, write_products
@@ -312,7 +311,6 @@ def test_one_filter_makes_no_colours(facts, night):
 
 
 @given(st.integers(0, 30), st.integers(0, 10**6))
-@hypothesis_settings(deadline=None)
 def test_nearest_pairs_across_the_turn_of_right_ascension(n, seed):
     rng = np.random.default_rng(seed)
     ra, dec = rng.uniform(-0.5, 0.5, n) % 360, rng.uniform(-80, 80, n)
@@ -329,7 +327,6 @@ def test_nearest_pairs_across_the_turn_of_right_ascension(n, seed):
 
 
 @given(st.integers(0, 7), st.integers(1, 6), st.integers(0, 10**6))
-@hypothesis_settings(deadline=None)
 def test_medians_of_what_is_known_are_numpy_s(rows, columns, seed):
     rng = np.random.default_rng(seed)
     values = rng.normal(size=(max(rows, 1), columns)).astype(np.float32)

@@ -45,6 +45,12 @@ class Mesh:
         """Return a map that is the same everywhere."""
         return cls(np.full(mesh_shape(shape, cell), value, np.float32), cell, shape)
 
+    @property
+    def middles(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The 0-based x and y of the middles of the cells, each (my, mx) float64."""
+        rows, columns = np.mgrid[: self.values.shape[0], : self.values.shape[1]]
+        return (columns + 0.5) * self.cell - 0.5, (rows + 0.5) * self.cell - 0.5
+
     def at(self, x: NDArray[np.floating], y: NDArray[np.floating]) -> Image:
         """Return the map (N) float32 at 0-based positions (N)."""
         out = np.empty(len(x), np.float32)

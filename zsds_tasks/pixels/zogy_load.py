@@ -14,6 +14,8 @@ Mask = NDArray[np.uint16]
 Marks = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 GOOD, HOLE, BRIGHT_HOLE = 0, 1, 2
+LEAST_VARIANCE = 0.25
+"""Of a pixel, in units of the sky's: however dark it is."""
 
 
 @compiled("void(f4[:, ::1], f8, i8, i8, f4[::1])", cache=True, nogil=True, fastmath={"contract", "arcp"})
@@ -51,13 +53,16 @@ def _empty_row(sky: Image, scale: np.float32, first: int, last: int, out: Image,
 def _lit_row(
     line: Image, base: Image, factor: Image, sky: Image, share: np.float32, out: Image, variance: Image
 ) -> None:
-    """Write a part of a row, and the variance of each pixel: blank sky's and that of the light."""
-    zero = np.float32(0.0)
+    """Write a part of a row, and the variance of each pixel: blank sky's and that of the light.
+
+    Pixels under the sky take as much off as those over it add: in blank sky the mean is that of the sky.
+    """
+    least = np.float32(LEAST_VARIANCE)
     for k in range(out.size):
         value = factor[k] * (line[k] - base[k])
         s = factor[k] * sky[k]
         out[k] = value
-        variance[k] = s * s + factor[k] * share * max(value, zero)
+        variance[k] = max(s * s + factor[k] * share * value, least * s * s)
 
 
 @compiled("void(f4[::1], f4[::1], f4[::1], f4[::1], f4[::1], f4[::1])", cache=True, nogil=True)

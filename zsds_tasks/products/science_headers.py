@@ -20,6 +20,7 @@ Card = tuple[str, Value, str]
 """Keyword, value, comment."""
 
 N_APERTURES: Final = 6
+ZP_DEGREE: Final = 5  # highest total degree of the spatial term of the zero point
 PIXELS: Final = frozenset({ScienceSuffix.IMAGE, ScienceSuffix.UNCERTAINTY, ScienceSuffix.MASK})
 CATALOGS: Final = frozenset({ScienceSuffix.PSF_CATALOG, ScienceSuffix.APERTURE_CATALOG})
 PSF: Final = frozenset({ScienceSuffix.PSF_CENTRE})
@@ -35,12 +36,10 @@ class Keyword:
 
     Parameters
     ----------
-    name : str
-    kind : type
-        Of its value.
-    unit : str
-        In brackets before the comment; empty for none.
-    comment : str
+    name, kind : str, type
+        Keyword, and type of its value.
+    unit, comment : str
+        The unit stands in brackets before the comment; empty for none.
     products : frozenset of ScienceSuffix
         Files that carry it.
     carried : bool
@@ -143,6 +142,11 @@ _IMAGE: tuple[_Line, ...] = (
     ("ASTRRMS1", float, "arcsec", "astrometric RMS, east"),
     ("ASTRRMS2", float, "arcsec", "astrometric RMS, north"),
 )
+_ZP_TERMS: tuple[_Line, ...] = tuple(
+    (f"ZPL{n - j}{j}", float, "mag", f"of P{n - j}(u) P{j}(v): -1 to 1 over x, y")
+    for n in range(1, ZP_DEGREE + 1)
+    for j in range(n + 1)
+)
 _PHOTOMETRY: tuple[_Line, ...] = (
     ("MAGZP", float, "mag", "zero point at colour zero, this exposure"),
     ("MAGZPUNC", float, "mag", "its formal error"),
@@ -161,7 +165,9 @@ _PHOTOMETRY: tuple[_Line, ...] = (
     ("ZPSCATT", float, "mag", "scatter of calibrators beyond errors"),
     ("ZPCLIP", int, "", "calibrators left out of the fit"),
     ("CLRHELD", bool, "", "CLRCOEFF is the one expected"),
+    ("ZPORDER", int, "", "degree of the spatial term; 0: none"),
     ("ZPSPRMS", float, "mag", "RMS of the spatial term of the zero point"),
+    *_ZP_TERMS,
     ("MAGLIM", float, "mag", "5-sigma limit for points"),
 )
 _APERTURE: tuple[_Line, ...] = (
@@ -215,13 +221,7 @@ _WCS_NAME = re.compile(
 
 
 def carried(raw: Mapping[str, Value | None]) -> dict[str, Value]:
-    """Return the values of a raw header that the products repeat; those it lacks are left out.
-
-    Parameters
-    ----------
-    raw : Mapping
-        Keyword to value, of the frame's primary header and of the quadrant's extension together.
-    """
+    """Return the values that the products repeat; those that the raw headers, joined, lack are left out."""
     found = {name: raw.get(name) for name in CARRIED}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -275,7 +275,7 @@ def science_cards(
 
 
 def _is_of(kind: type[Value], value: Value | None) -> bool:
-    """Whether a value is of a kind; whole numbers pass as floats, NumPy's scalars as Python's."""
+    """Whether a value is of a kind, or None; whole numbers pass as floats, NumPy's scalars as Python's."""
     if value is None:
         return True
     plain = value.item() if hasattr(value, "item") else value

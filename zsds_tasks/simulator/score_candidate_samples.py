@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from scipy.special import erf
 
 from zsds_tasks.simulator.candidate_changes import Changes, flux_of
 from zsds_tasks.simulator.candidate_reader import ImageTruth
@@ -131,6 +132,17 @@ def expected_noise(known: ImageTruth, facts: DifferenceFacts) -> Floats:
     return facts.noise(light)
 
 
+def seen_by_filter(half_trail_arcsec: Floats, fwhm_arcsec: float) -> Floats:
+    """Return the share of a trailed source's flux (n) that a filter for points sees where it is highest.
+
+    A point's light through a filter of its own shape is a Gaussian of 2 s^2 (s: the PSF's width), so this is
+    the mean of exp(-t^2 / 4 s^2) along the trail.
+    """
+    reach = half_trail_arcsec / (2.0 * fwhm_arcsec * SIGMA_PER_FWHM)
+    short = reach < 1e-3
+    return np.where(short, 1.0, np.sqrt(np.pi) / 2 * erf(reach) / np.where(short, 1.0, reach))
+
+
 def judged(known: ImageTruth, facts: DifferenceFacts) -> Truths:
     """Say which changes are fit to judge completeness by: points inside, alone, away from what is masked."""
     changes = known.changes
@@ -170,6 +182,7 @@ def _of_changes(
 ) -> Columns:
     changes, found = known.changes, rows >= 0
     size, sigma = np.abs(changes.flux), expected_noise(known, facts)
+    trail = np.hypot(changes.trail_east, changes.trail_north)
     here = np.where(found, rows, 0)
 
     def measured(name: str) -> Floats:
@@ -183,7 +196,7 @@ def _of_changes(
     return {
         "object_id": changes.object_id,
         "kind": changes.kind,
-        "snr": size / sigma,
+        "snr": size * seen_by_filter(trail, facts.fwhm_arcsec) / sigma,
         "depth": changes.mag - facts.diffmaglim,
         "judged": judged(known, facts),
         "found": found,

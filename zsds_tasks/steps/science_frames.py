@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from zsds_tasks.pixels.compressed import decode_image
 from zsds_tasks.pixels.fits import Header, scan
 from zsds_tasks.pixels.mesh import Mesh
 from zsds_tasks.products.masks import UNUSABLE
+from zsds_tasks.science.photometry.spatial import MAX_ORDER, SpatialTerm, term_degrees
+from zsds_tasks.science.photometry.spatial import from_header as from_cards
 from zsds_tasks.sky.wcs import Wcs, from_header
 from zsds_tasks.steps.stored import read_stored
 from zsds_tasks.survey.filenames import ScienceSuffix
@@ -40,8 +42,13 @@ class ScienceFrame:
     shape : (ny, nx)
     gain : float
         Electrons per DN.
-    level, noise : Mesh
-        Sky and its 1 sigma, DN.
+    level : Mesh
+        Sky, DN as stored.
+    noise : Mesh
+        Its 1 sigma, DN of the zero point of the row, as is what `load` returns.
+    spatial : SpatialTerm
+        How the zero point changes over the image as stored: what flat fields got wrong. Flats get better, so
+        images of different nights are wrong by different amounts.
     """
 
     row: Row
@@ -50,13 +57,19 @@ class ScienceFrame:
     gain: float
     level: Mesh
     noise: Mesh
+    spatial: SpatialTerm
     lakehouse: Lakehouse = field(repr=False)
 
     def load(self) -> tuple[Image, Mask]:
-        """Return the image without its sky (DN) and its mask."""
+        """Return the image without its sky (DN), on one zero point all over, and its mask."""
         image, mask = _pixels(self.lakehouse, self.row)
-        self.level.add_to(image, -1.0)
+        self.reduce(image)
         return image, mask
+
+    def reduce(self, image: Image) -> None:
+        """Take the sky off an image as stored, and bring it to one zero point, in place."""
+        self.level.add_to(image, -1.0)
+        self.spatial.flatten(image)
 
 
 def open_frame(lakehouse: Lakehouse, row: Row, config: BackgroundConfig) -> ScienceFrame:
@@ -119,13 +132,17 @@ def frame_of(
         raise UnusableInputError(f"GAIN is {gain!r}", subject=str(row["path"]), remedy=REMEDY)
     background = measure_background(image, mask, UNUSABLE, config)
     ny, nx = image.shape
+    term = spatial_term(header, (ny, nx), subject=str(row["path"]))
+    x, y = background.noise.middles
+    noise = background.noise.values * term.flux_factor(x + 1, y + 1)
     return ScienceFrame(
         row=row,
         wcs=from_header(wcs_cards(header), subject=str(row["path"])),
         shape=(ny, nx),
         gain=float(gain),
         level=background.level,
-        noise=background.noise,
+        noise=replace(background.noise, values=np.ascontiguousarray(noise, np.float32)),
+        spatial=term,
         lakehouse=lakehouse,
     )
 
@@ -136,6 +153,23 @@ def wcs_cards(header: Header) -> dict[str, Any]:
     names += [f"CD{i}_{j}" for i in (1, 2) for j in (1, 2)]
     names += [f"PV{axis}_{term}" for axis in (1, 2) for term in range(_TERMS)]
     return {name: header.value(name) for name in names if name in header}
+
+
+def spatial_term(header: Header, shape: tuple[int, int], *, subject: str) -> SpatialTerm:
+    """Return how the zero point changes over a calibrated image or a reference, from its header.
+
+    Files of before 2026-11 do not say: their zero point counts as one.
+
+    Raises
+    ------
+    UnusableInputError
+        If the header says so, but not how.
+    """
+    if "ZPORDER" not in header:
+        return SpatialTerm.none(shape)
+    names = ["ZPORDER", *(f"ZPL{i}{j}" for i, j in term_degrees(MAX_ORDER))]
+    cards = {name: header.value(name) for name in names if name in header}
+    return from_cards(cards, shape, subject=subject)
 
 
 def _pixels(lakehouse: Lakehouse, row: Row) -> tuple[Image, Mask]:

@@ -51,7 +51,10 @@ class AlignConfig(Declaration):
         0.1, description="of the scatter that a gradient over the image must remove to be used"
     )
     gradient_sigma: Positive = Field(4.0, description="its significance along one axis at least")
-    clip_sigma: Positive = Field(4.0, description="flux ratios farther off are left out of the gradient")
+    clip_sigma: Positive = Field(4.0, description="flux ratios farther off are left out, in their errors")
+    ratio_error: Positive = Field(
+        0.005, description="of a flux ratio, relative, beyond the noise of both: flat fields, PSFs, variables"
+    )
 
 
 @dataclass(frozen=True)
@@ -152,11 +155,12 @@ def align(
     stars = (science.xpos[rows], science.ypos[rows], science.flux[rows])
     is_fallback = len(rows) < config.least_matches
     factor, scatter = (by_zero_point, 0.0, 0.0), np.nan
+    noises = [one.sigflux[of] / one.flux[of] for one, of in ((science, rows), (reference, partners))]
     if not is_fallback:
-        factor, scatter = _factor(reference.flux[partners] / stars[2], stars[0], stars[1], shape, config)
-    snr = np.minimum(
-        *(one.flux[of] / one.sigflux[of] for one, of in ((science, rows), (reference, partners)))
-    )
+        ratio = reference.flux[partners] / stars[2]
+        errors = ratio * np.sqrt(noises[0] ** 2 + noises[1] ** 2 + config.ratio_error**2)
+        factor, scatter = _factor(ratio, errors, stars[:2], shape, config)
+    snr = 1 / np.maximum(*noises)
     steady = np.flatnonzero(snr >= config.placed_snr)
     chosen = steady if len(steady) >= config.least_matches else np.arange(len(rows))
     pairs = ((science.xpos, reference.xpos), (science.ypos, reference.ypos))
@@ -241,27 +245,44 @@ def _is_good(stars: StarList, shape: tuple[int, int], config: AlignConfig) -> ND
 
 
 def _factor(
-    ratio: Floats, x: Floats, y: Floats, shape: tuple[int, int], config: AlignConfig
+    ratio: Floats, errors: Floats, places: tuple[Floats, Floats], shape: tuple[int, int], config: AlignConfig
 ) -> tuple[tuple[float, float, float], float]:
-    """Return the flux ratio over the image, with a gradient if that helps, and the relative scatter."""
+    """Return the flux ratio over the image, with a gradient if that helps, and the relative scatter.
+
+    A star counts with its own error: where stars are few the median of all is good to a percent only, and a
+    percent of a bright star is a candidate. Variables and wrong matches are clipped.
+    """
     ny, nx = shape
-    middle = float(np.median(ratio))
+    x, y = places
+    ones = np.ones((len(x), 1))
+    (middle,), _ = _fit(ones, ratio, errors, config)
     flat = robust_sigma(ratio / middle)
-    terms = np.column_stack([np.ones(len(x)), (2 * x - 1) / nx - 1, (2 * y - 1) / ny - 1])
-    used = np.ones(len(x), np.bool_)
-    fit = np.array([middle, 0.0, 0.0])
-    for _ in range(ROUNDS):
-        fit = np.linalg.lstsq(terms[used], ratio[used], rcond=None)[0]
-        rest = ratio - terms @ fit
-        used = np.abs(rest - np.median(rest)) <= config.clip_sigma * max(robust_sigma(rest), 1e-12)
-    rest = robust_sigma(ratio - terms @ fit)
-    sloped = rest / middle
-    errors = rest * np.sqrt(np.diag(np.linalg.pinv(terms[used].T @ terms[used])))
+    sloped_terms = np.column_stack([ones, (2 * x - 1) / nx - 1, (2 * y - 1) / ny - 1])
+    fit, sigmas = _fit(sloped_terms, ratio, errors, config)
+    sloped = robust_sigma(ratio - sloped_terms @ fit) / middle
     # With few stars chance alone removes a tenth of the scatter.
-    is_certain = np.any(np.abs(fit[1:]) > config.gradient_sigma * errors[1:])
+    is_certain = np.any(np.abs(fit[1:]) > config.gradient_sigma * sigmas[1:])
     if is_certain and sloped < (1 - config.gradient_gain) * flat:
         return (float(fit[0]), float(fit[1]), float(fit[2])), sloped
-    return (middle, 0.0, 0.0), flat
+    return (float(middle), 0.0, 0.0), flat
+
+
+def _fit(terms: Floats, ratio: Floats, errors: Floats, config: AlignConfig) -> tuple[Floats, Floats]:
+    """Return coefficients (k) of terms (N, k) that give the ratios (N), and their errors.
+
+    Errors are as large as the scatter of the ratios says, if that is more than theirs.
+    """
+    used = np.ones(len(ratio), np.bool_)
+    rest = ratio - np.median(ratio)
+    for _ in range(ROUNDS):
+        pulls = rest / errors
+        wide = max(robust_sigma(pulls), 1.0)
+        used = np.abs(pulls - np.median(pulls)) <= config.clip_sigma * wide
+        weighted = terms[used] / errors[used, None]
+        fit = np.linalg.lstsq(weighted, ratio[used] / errors[used], rcond=None)[0]
+        rest = ratio - terms @ fit
+    errors_of = wide * np.sqrt(np.diag(np.linalg.pinv(weighted.T @ weighted)))
+    return np.asarray(fit, np.float64), np.asarray(errors_of, np.float64)
 
 
 def robust_sigma(values: Floats) -> float:

@@ -62,9 +62,6 @@ class AssessConfig(Declaration):
         description="of the metrics; one that is not named is not judged",
     )
     limit_sigma: Annotated[float, Field(gt=0)] = Field(5.0, description="of diffmaglim")
-    limit_term_mag: float = Field(
-        0.01, description="added to diffmaglim, so that half of the sources there are found"
-    )
     bright_snr: Annotated[float, Field(gt=0)] = Field(8.0, description="of both signs compared")
     bright_least: Annotated[int, Field(ge=1)] = Field(
         50, description="so many of either sign are needed for a ratio"
@@ -149,7 +146,7 @@ class Verdict:
 def limiting_magnitude(subtraction: Subtraction, zero_point: float, config: AssessConfig) -> float:
     """Return diffmaglim: magnitude of a point source of 5 sigma in the median noise of the image."""
     error = 1 / np.sqrt(float(np.median(subtraction.flux_score)))
-    return float(zero_point - 2.5 * np.log10(config.limit_sigma * error) + config.limit_term_mag)
+    return float(zero_point - 2.5 * np.log10(config.limit_sigma * error))
 
 
 def measure_difference(

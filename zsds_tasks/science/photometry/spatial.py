@@ -19,9 +19,13 @@ from pydantic import Field
 
 from zsds_tasks.declarations import Declaration
 from zsds_tasks.errors import UnusableInputError
+from zsds_tasks.products.science_headers import ZP_DEGREE
 
 Floats = NDArray[np.float64]
-MAX_ORDER = 5
+Image = NDArray[np.float32]
+MAX_ORDER = ZP_DEGREE
+BLOCK_ROWS = 64
+LN_OF_MAG = -0.4 * np.log(10.0)
 
 
 class SpatialConfig(Declaration):
@@ -70,10 +74,39 @@ class SpatialTerm:
         if self.order == 0:
             return np.zeros(np.broadcast_shapes(px.shape, py.shape))
         u, v = normalised(px, py, self.shape)
+        return np.asarray(legendre.legval2d(u, v, self._matrix), np.float64)
+
+    def flux_factor(self, x: ArrayLike, y: ArrayLike) -> Floats:
+        """Return what makes fluxes at FITS 1-based pixels those of one zero point, float64."""
+        return np.asarray(np.exp(LN_OF_MAG * self.at(x, y)))
+
+    def flatten(self, image: Image) -> None:
+        """Multiply an image without its sky, in place, so that one zero point holds all over it.
+
+        Parameters
+        ----------
+        image : numpy.ndarray (ny, nx), float32
+        """
+        if self.order == 0:
+            return
+        ny, nx = image.shape
+        u, v = normalised(np.arange(1.0, nx + 1), np.arange(1.0, ny + 1), self.shape)
+        across = LN_OF_MAG * self._matrix.T @ legendre.legvander(u, self.order).T
+        across = across.astype(np.float32)
+        down = legendre.legvander(v, self.order).astype(np.float32)
+        for first in range(0, ny, BLOCK_ROWS):  # so few rows stay in cache
+            rows = slice(first, first + BLOCK_ROWS)
+            factor = down[rows] @ across
+            np.exp(factor, out=factor)
+            image[rows] *= factor
+
+    @property
+    def _matrix(self) -> Floats:
+        """Coefficients (order + 1, order + 1) by degree in columns and rows."""
         matrix = np.zeros((self.order + 1, self.order + 1))
         for (i, j), value in zip(term_degrees(self.order), self.coefficients, strict=True):
             matrix[i, j] = value
-        return np.asarray(legendre.legval2d(u, v, matrix), np.float64)
+        return matrix
 
     @property
     def rms(self) -> float:

@@ -16,9 +16,10 @@ from zsds_tasks.pixels.compressed import decode_image
 from zsds_tasks.pixels.fits import scan
 from zsds_tasks.pixels.warp import CoarseMap, WarpConfig, warp, warp_linear
 from zsds_tasks.products.psf_files import DaoPsf, parse_psf
+from zsds_tasks.science.photometry.spatial import SpatialTerm
 from zsds_tasks.sky.pixel_map import pixel_map
 from zsds_tasks.sky.wcs import Wcs, from_header
-from zsds_tasks.steps.science_frames import wcs_cards
+from zsds_tasks.steps.science_frames import spatial_term, wcs_cards
 from zsds_tasks.steps.stored import read_stored
 from zsds_tasks.survey.filenames import ReferenceSuffix
 
@@ -38,11 +39,13 @@ class ReferenceFrame:
     row : mapping
         Of references.
     image, uncertainty : numpy.ndarray (ny, nx), float32
-        DN; NaN where there is nothing.
+        DN of one zero point all over; NaN where there is nothing.
     wcs : Wcs
     gain, zero_point : float
         Of all its frames together.
     psf : DaoPsf
+    spatial : SpatialTerm
+        How the zero point changes over the image as stored, and fluxes of its sources with it.
     """
 
     row: Row
@@ -52,6 +55,7 @@ class ReferenceFrame:
     gain: float
     zero_point: float
     psf: DaoPsf = field(repr=False)
+    spatial: SpatialTerm
 
 
 def open_reference(lakehouse: Lakehouse, row: Row) -> ReferenceFrame:
@@ -71,14 +75,23 @@ def open_reference(lakehouse: Lakehouse, row: Row) -> ReferenceFrame:
     data = {suffix: read_stored(lakehouse, row, suffix.value, remedy=REMEDY) for suffix in FILES}
     header = scan(data[ReferenceSuffix.IMAGE])[1].header
     subject = str(row["path"])
+    image, uncertainty = (
+        decode_image(data[suffix], subject=subject)
+        for suffix in (ReferenceSuffix.IMAGE, ReferenceSuffix.UNCERTAINTY)
+    )
+    ny, nx = image.shape
+    term = spatial_term(header, (ny, nx), subject=subject)
+    term.flatten(image)
+    term.flatten(uncertainty)
     return ReferenceFrame(
         row=row,
-        image=decode_image(data[ReferenceSuffix.IMAGE], subject=subject),
-        uncertainty=decode_image(data[ReferenceSuffix.UNCERTAINTY], subject=subject),
+        image=image,
+        uncertainty=uncertainty,
         wcs=from_header(wcs_cards(header), subject=subject),
         gain=_number(header.value("GAIN"), "GAIN", subject),
         zero_point=_number(header.value("MAGZP"), "MAGZP", subject),
         psf=parse_psf(data[ReferenceSuffix.PSF_MODEL], subject=subject),
+        spatial=term,
     )
 
 

@@ -14,6 +14,7 @@ from zsds_tasks.pixels.background import BackgroundConfig
 from zsds_tasks.products.psf_files import DaoPsf, parse_psf
 from zsds_tasks.science.difference.align import StarList
 from zsds_tasks.science.difference.subtract import Side
+from zsds_tasks.science.photometry.spatial import SpatialTerm
 from zsds_tasks.steps.difference.configuration import DifferencingConfig
 from zsds_tasks.steps.difference.reference_frames import ReferenceFrame, on_science_grid
 from zsds_tasks.steps.difference.work import DifferenceWork
@@ -23,6 +24,7 @@ from zsds_tasks.survey.filenames import ScienceSuffix
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.uint16]
+Floats = NDArray[np.float64]
 Row = dict[str, Any]
 PSF = ScienceSuffix.PSF_MODEL.value
 SAMPLE_STEP = 5  # pixels: every 25th tells what is typical
@@ -48,7 +50,7 @@ class ScienceGiven:
     ----------
     frame : ScienceFrame
     image : numpy.ndarray (ny, nx), float32
-        DN, without sky.
+        DN, without sky, of one zero point all over.
     mask : numpy.ndarray (ny, nx), uint16
     psf : DaoPsf
     sources : pyarrow.Table
@@ -79,7 +81,7 @@ def read_science(lakehouse: Lakehouse, row: Row, config: BackgroundConfig) -> Sc
         If a file is gone or is not the one that the row names.
     """
     frame, image, mask = read_frame(lakehouse, row, config)
-    frame.level.add_to(image, -1.0)
+    frame.reduce(image)
     psf = read_stored(lakehouse, row, PSF, remedy=REMEDY)
     sources = lakehouse.table("sources").read(STAR_COLUMNS, {"pid": row["pid"]})
     return ScienceGiven(frame, image, mask, parse_psf(psf, subject=f"{row['path']}, {PSF}"), sources)
@@ -93,7 +95,7 @@ class JustWritten:
     ----------
     image_file, psf_file : bytes
     image : numpy.ndarray (ny, nx), float32
-        What `image_file` decodes to; its sky is taken off in place.
+        What `image_file` decodes to; its sky is taken off in place, and it is brought to one zero point.
     mask : numpy.ndarray (ny, nx), uint16
     sources : pyarrow.Table
         Its rows of sources.
@@ -111,7 +113,7 @@ class JustWritten:
         Parameters as of `read_science`; the row is the one that will be committed.
         """
         frame = frame_of(lakehouse, row, self.image_file, self.image, self.mask, config)
-        frame.level.add_to(self.image, -1.0)
+        frame.reduce(self.image)
         psf = parse_psf(self.psf_file, subject=f"{row['path']}, {PSF}")
         return ScienceGiven(frame, self.image, self.mask, psf, self.sources.select(STAR_COLUMNS))
 
@@ -124,7 +126,7 @@ def science_side(given: ScienceGiven, work: DifferenceWork) -> Side:
         gain=given.frame.gain,
         psf=StoredPsf(given.psf),
         zero_point=float(work.image["magzp"]),
-        stars=_stars(given.sources, _floats(given.sources, "xpos"), _floats(given.sources, "ypos")),
+        stars=_stars(given.sources, _places(given.sources), given.frame.spatial),
         mask=given.mask,
     )
 
@@ -142,23 +144,29 @@ def reference_side(
         gain=reference.gain,
         psf=there.psf,
         zero_point=reference.zero_point,
-        stars=_stars(sources, np.asarray(x, np.float64), np.asarray(y, np.float64)),
+        stars=_stars(sources, (np.asarray(x, np.float64), np.asarray(y, np.float64)), reference.spatial),
         coverage=there.coverage,
         uncertainty=there.uncertainty,
     )
 
 
-def _stars(sources: pa.Table, x: NDArray[np.float64], y: NDArray[np.float64]) -> StarList:
+def _stars(sources: pa.Table, places: tuple[Floats, Floats], term: SpatialTerm) -> StarList:
+    """Return sources of an image at places of the science image; fluxes as its pixels have them now."""
+    factor = term.flux_factor(*_places(sources))
     return StarList(
-        xpos=x,
-        ypos=y,
-        flux=_floats(sources, "flux"),
-        sigflux=_floats(sources, "sigflux"),
+        xpos=places[0],
+        ypos=places[1],
+        flux=_floats(sources, "flux") * factor,
+        sigflux=_floats(sources, "sigflux") * factor,
         mag=_floats(sources, "mag"),
         is_star=np.nan_to_num(_floats(sources, "class_star")),
         is_usable=sources.column("flags").to_numpy() == 0,
     )
 
 
-def _floats(table: pa.Table, name: str) -> NDArray[np.float64]:
+def _places(sources: pa.Table) -> tuple[Floats, Floats]:
+    return _floats(sources, "xpos"), _floats(sources, "ypos")
+
+
+def _floats(table: pa.Table, name: str) -> Floats:
     return np.asarray(table.column(name).to_numpy(zero_copy_only=False), np.float64)

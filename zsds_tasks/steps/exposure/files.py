@@ -177,10 +177,10 @@ def _values(work: QuadrantWork, found: Calibrated, readout: RawReadout) -> Value
         "ZPSCATT": zero_point.scatter,
         "ZPCLIP": zero_point.n_clipped,
         "CLRHELD": zero_point.colour_held,
-        "ZPSPRMS": zero_point.spatial.rms,
         "FIXAPERS": ",".join(f"{d:g}" for d in chain.config.apertures.measure.diameters),
     }
     values |= {name.upper(): getattr(zero_point, name) for name in FROM_ZERO_POINT}
+    values |= zero_point.spatial.header()
     growth = found.apertures.growth
     for n, (correction, error) in enumerate(zip(growth.correction, growth.error, strict=True), start=1):
         values |= {f"APCOR{n}": float(correction), f"APCORUN{n}": float(error)}

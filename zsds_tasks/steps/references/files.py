@@ -84,6 +84,8 @@ def _cards(work: ReferenceWork, reference: Reference, found: Calibrated) -> Iter
     yield "MAGZPUNC", zero_point.magzpunc, "[mag] formal error"
     yield "MAGZPRMS", zero_point.magzprms, "[mag] scatter of the calibrators"
     yield "CLRCOEFF", zero_point.clrcoeff, "colour coefficient"
+    for name, number in zero_point.spatial.header().items():
+        yield name, number, "of the spatial term of MAGZP, as in science images"
     yield "MAGLIM", found.depth.limit, "[mag] of a point source at 5 sigma"
     yield "SEEING", found.psf.fwhm * found.pixel_scale_arcsec, "[arcsec] FWHM"
     yield "PROCVERS", work.processing_version, "processing version"
