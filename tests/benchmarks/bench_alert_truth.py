@@ -2,12 +2,13 @@
 
     python tests/benchmarks/bench_alert_truth.py [sky:seeing:seed ...]       default: FIELDS x SEEDS
 
-Raw frames through our chain, a reference of four, a science image with 1,200 point sources planted or taken
-away at S/N 3 to 100, a third of them on galaxies; everything else in the frames (cosmic rays, ghosts,
-saturated stars, variables) is the simulator's, without asteroids and satellites. Completeness by expected S/N
-(planted flux over the difference's noise) and by magnitude, the 50 % points, flux bias, pulls, places, and
-what candidates over 5 sigma are that nothing gave, by kind, before and after the triggering criteria, and how
-many of them and of the real that brightened pass the models in use at the thresholds of their cards. Beside
+Raw frames through our chain, a reference of four; 1,200 point sources of S/N 3 to 100 are planted, a third of
+them on galaxies, two in three into the science image and one into the reference; everything else in the
+frames (cosmic rays, ghosts, saturated stars, variables) is the simulator's, without asteroids and satellites.
+Completeness by expected S/N (planted flux over the difference's noise, which the scatter of measured fluxes
+checks) and by magnitude, the 50 % points, flux bias, pulls, places, and what candidates over 5 sigma are that
+nothing gave, by kind, before and after the triggering criteria, and how many of them and of the real that
+brightened pass the models in use at the thresholds of their cards. Beside
 it: detection at whole pixels, ours with no more false candidates than that, other errors of the registration.
 """
 # ruff: noqa: T201 - a benchmark prints its table
@@ -15,7 +16,7 @@ it: detection at whole pixels, ours with no more false candidates than that, oth
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -26,7 +27,7 @@ from zsds_tasks.pixels.zogy import ZogyConfig
 from zsds_tasks.science.alerts.select import TriggerConfig, select_alerts
 from zsds_tasks.science.candidates.detect import DetectConfig, detect
 from zsds_tasks.science.candidates.measure import MeasureConfig, measure
-from zsds_tasks.science.difference.align import AlignConfig
+from zsds_tasks.science.difference.align import AlignConfig, align
 from zsds_tasks.science.difference.assess import AssessConfig, limiting_magnitude
 from zsds_tasks.science.difference.engines import EngineConfig
 from zsds_tasks.science.difference.subtract import DifferenceConfig, Side, subtract
@@ -67,8 +68,8 @@ def rows_true(exposed):
     return rows | {"natural": natural_flux(rows)}
 
 
-def planted_in(science, truth, scale, seed):
-    """Put stars into the calibrated image, or take them out; return them as changes."""
+def planted_in(science, template, truth, seed):
+    """Put stars into the calibrated image, or into the reference: these are gone; return them as changes."""
     rng = np.random.default_rng(seed)
     ny, nx = science.shape
     x, y = rng.uniform(20, nx - 21, PLANTED), rng.uniform(20, ny - 21, PLANTED)
@@ -79,30 +80,38 @@ def planted_in(science, truth, scale, seed):
     n = len(hosts)
     x[:n] = truth["x"][hosts] - 1 + rng.normal(0, 1.5, n)
     y[:n] = truth["y"][hosts] - 1 + rng.normal(0, 1.5, n)
-    gain, zero_point = science.given.facts.gain, science.zero_point.magzp
+    zero_point = science.zero_point.magzp
     noise = float(np.median(science.background.noise.values)) * np.sqrt(science.psf.n_eff(nx / 2, ny / 2))
     flux = noise * np.exp(rng.uniform(*np.log(RANGE), PLANTED)) * rng.choice([1.0, 1.0, -1.0], PLANTED)
+    stars = star_list(science.points, science.mask, zero_point)
+    scale = align(
+        stars, template.stars, (zero_point, template.zero_point), science.shape, AlignConfig()
+    ).factor[0]
+    uncertainty = template.uncertainty.copy()
     for px, py, f in zip(x, y, flux, strict=True):
-        i, j = round(py), round(px)
-        light = f * science.psf.stamp(px, py, 25, (px - j, py - i)).astype(float)
-        # Light that is taken away takes no noise with it.
-        light += rng.normal(0, 1, light.shape) * np.sqrt(np.maximum(light, 0) / gain)
-        part = science.image[max(i - 12, 0) : i + 13, max(j - 12, 0) : j + 13]
-        part += light[: part.shape[0], : part.shape[1]].astype(np.float32)
+        if f > 0:
+            draw(rng, science.image, science.psf, (px, py, f), science.given.facts.gain)
+        else:
+            draw(rng, template.image, template.psf, (px, py, -f * scale), template.gain, uncertainty)
     ra, dec = science.solution.wcs.pixel_to_sky(x + 1, y + 1)
-    signed = flux * flux_of(zero_point)
     on_galaxy = np.arange(PLANTED) < n
-    return Changes.of(
-        {
-            "object_id": FIRST_ID + np.arange(PLANTED),
-            "kind": np.full(PLANTED, "transient"),
-            "ra": ra,
-            "dec": dec,
-            "x": x + 1,
-            "y": y + 1,
-            "flux": signed,
-        }
-    ), on_galaxy
+    columns = {"ra": ra, "dec": dec, "x": x + 1, "y": y + 1, "flux": flux * flux_of(zero_point)}
+    columns |= {"object_id": FIRST_ID + np.arange(PLANTED), "kind": np.full(PLANTED, "transient")}
+    return Changes.of(columns), on_galaxy, replace(template, uncertainty=uncertainty)
+
+
+def draw(rng, image, psf, star, gain, uncertainty=None):
+    """Add a star (x, y, flux) and the noise of its photons, which joins the uncertainty if there is one."""
+    px, py, f = star
+    i, j = round(py), round(px)
+    light = f * psf.stamp(px, py, 25, (px - j, py - i)).astype(float)
+    variance = np.maximum(light, 0) / gain
+    light += rng.normal(0, 1, light.shape) * np.sqrt(variance)
+    here = np.s_[max(i - 12, 0) : i + 13, max(j - 12, 0) : j + 13]
+    inside = np.s_[: image[here].shape[0], : image[here].shape[1]]
+    image[here] += light[inside].astype(np.float32)
+    if uncertainty is not None:
+        uncertainty[here] = np.sqrt(uncertainty[here] ** 2 + variance[inside])
 
 
 def truth_of(made, planted):
@@ -179,9 +188,9 @@ def run(field, seed):
     made = [calibrated(sky, float(seeing), seed, k, config) for k in range(EPOCHS + 1)]
     exposed, science = made[-1]
     reference = stacked([chain for _, chain in made[:-1]])
-    planted, on_galaxy = planted_in(science, rows_true(exposed), science.pixel_scale_arcsec, seed)
-    known = truth_of(made, planted)
     template, points, _ = on_grid(reference, science, config)
+    planted, on_galaxy, template = planted_in(science, template, rows_true(exposed), seed)
+    known = truth_of(made, planted)
     zero_point = science.zero_point.magzp
     stars = star_list(science.points, science.mask, zero_point)
     facts = science.given.facts
@@ -284,6 +293,10 @@ def report(field, seed, samples, scores, beside):
     place = np.concatenate([some["east"][bright], some["north"][bright]])
     print(f"judged {len(some['snr'])}; half of them at {half_depth(some):+.2f} mag from the limit; places of "
           f"S/N over 20: {stat.about_zero(place):.0f} mas per axis")  # fmt: skip
+    clear = some["found"] & ~some["hosted"] & (some["snr"] > STRENGTHS[2]) & (some["snr"] < STRENGTHS[4])
+    width = stat.width((some["flux"] - some["true"])[clear] / (some["true"] / some["snr"])[clear])
+    print(f"expected noise: fluxes of {clear.sum()} of S/N {STRENGTHS[2]} to {STRENGTHS[4]} in blank sky "
+          f"scatter by {width:.2f} of it, good to {1.17 / np.sqrt(clear.sum()):.2f}")  # fmt: skip
     for name, part in (("blank sky", ~some["hosted"]), ("on galaxies", some["hosted"])):
         here = rows_of(some, part)
         sure = here["found"][here["snr"] > 6]
@@ -306,7 +319,7 @@ def report(field, seed, samples, scores, beside):
                       for k, n in sorted(zip(kinds, counts, strict=True), key=lambda x: -x[1]))  # fmt: skip
     print(f"  not real {bogus.sum()} (after the triggering criteria {(bogus & triggers).sum()}): {words}")
     real = every["is_real"]
-    # What was taken away leaves holes that no sky has; models are not asked about these.
+    # What is gone was not among the reference's sources when those were measured; models are not asked.
     brighter = real & scores["is_positive"][every["candid"]]
     for name, model in zip(("rb", "drb"), (MODELS.features, MODELS.images), strict=True):
         if model is None:

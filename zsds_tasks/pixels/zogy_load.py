@@ -14,8 +14,8 @@ Mask = NDArray[np.uint16]
 Marks = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 GOOD, HOLE, BRIGHT_HOLE = 0, 1, 2
-LEAST_VARIANCE = 0.25
-"""Of a pixel, in units of the sky's: however dark it is."""
+DARKEST = np.float32(-2.0)
+"""Light of a pixel at least, in sigmas of the sky: noise goes below that seldom, and pits are no light."""
 
 
 @compiled("void(f4[:, ::1], f8, i8, i8, f4[::1])", cache=True, nogil=True, fastmath={"contract", "arcp"})
@@ -57,12 +57,12 @@ def _lit_row(
 
     Pixels under the sky take as much off as those over it add: in blank sky the mean is that of the sky.
     """
-    least = np.float32(LEAST_VARIANCE)
+    tenth = np.float32(0.1)  # of the sky's variance is left where a sigma of it is few electrons
     for k in range(out.size):
         value = factor[k] * (line[k] - base[k])
         s = factor[k] * sky[k]
         out[k] = value
-        variance[k] = max(s * s + factor[k] * share * value, least * s * s)
+        variance[k] = max(s * s + factor[k] * share * max(value, DARKEST * s), tenth * s * s)
 
 
 @compiled("void(f4[::1], f4[::1], f4[::1], f4[::1], f4[::1], f4[::1])", cache=True, nogil=True)

@@ -20,7 +20,7 @@ COMPLETENESS, HALF_POINT_SNR, BOGUS_BEFORE, BOGUS_AFTER, RECALL = 0.95, 5.1, 30.
 FLUX_BIAS_MMAG, PULL_RANGE, USABLE, LOST, WRONG_NAMES = 2.0, (0.95, 1.05), 0.95, 0.2, 0.001
 BRIGHT_SNR, PULL_SNR = 20.0, (8.0, 50.0)
 SIGMAS = 3.0
-"""A number met within so many of its own errors is met: nights with few changes are not failed by chance."""
+"""Bias, pulls and half point are met within so many of their errors: few changes do not fail by chance."""
 LEAST = 20
 """Fewer changes than this say nothing about a share or a width."""
 SNR_EDGES = np.array([3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 7.0, 8.5, 10.0, 14.0, 20.0, 40.0, 100.0])
