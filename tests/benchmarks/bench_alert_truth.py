@@ -241,6 +241,7 @@ class ImageSamples:
         )
         mine = np.arange(len(known.changes)) >= len(known.changes) - PLANTED
         changes["judged"] &= mine & self.usable[row, column]
+        changes["gone"] = known.changes.flux < 0
         changes["hosted"] = np.concatenate([np.zeros(len(mine) - PLANTED, bool), self.on_galaxy])
         return samples
 
@@ -284,7 +285,7 @@ def half_depth(changes):
 
 def report(field, seed, samples, scores, beside):
     """Print the rows of one field and seed."""
-    changes = samples.all_changes() | {"hosted": samples.changes[0]["hosted"]}
+    changes = samples.all_changes() | {name: samples.changes[0][name] for name in ("hosted", "gone")}
     curves, numbers = curves_of(samples, ""), measures_of(samples, (1, 1), "", {})
     print(f"\n## {field}, seed {seed}\n{beside}")
     found = {m.measure: (m.value, m.ok) for m in numbers}
@@ -300,7 +301,9 @@ def report(field, seed, samples, scores, beside):
     width = stat.width((some["flux"] - some["true"])[clear] / (some["true"] / some["snr"])[clear])
     print(f"expected noise: fluxes of {clear.sum()} of S/N {STRENGTHS[2]} to {STRENGTHS[4]} in blank sky "
           f"scatter by {width:.2f} of it, good to {1.17 / np.sqrt(clear.sum()):.2f}")  # fmt: skip
-    for name, part in (("blank sky", ~some["hosted"]), ("on galaxies", some["hosted"])):
+    parts = {"blank sky": ~some["hosted"], "on galaxies": some["hosted"], "new": ~some["gone"],
+             "gone": some["gone"]}  # fmt: skip
+    for name, part in parts.items():
         here = rows_of(some, part)
         sure = here["found"][here["snr"] > 6]
         ratio = here["flux"] / here["true"]
