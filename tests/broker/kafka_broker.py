@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 POM = Path(__file__).with_name("kafka-pom.xml")
@@ -62,9 +63,13 @@ def free_port() -> int:
 
 
 class KafkaBroker:
-    """One broker with its data in a folder; it may be killed and started again on the same port."""
+    """One broker with its data in a folder; it may be killed and started again on the same port.
 
-    def __init__(self, folder: Path) -> None:
+    `deployed` are the settings of another deployment, by the names of server.properties: they count, but for
+    where its ports and its data are.
+    """
+
+    def __init__(self, folder: Path, deployed: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self.port, controller = free_port(), free_port()
         self.servers = f"127.0.0.1:{self.port}"
@@ -84,6 +89,13 @@ class KafkaBroker:
             "transaction.state.log.replication.factor": "1",
             "transaction.state.log.min.isr": "1",
         }
+        if deployed is not None:
+            here = {"kafka:9092": self.servers, "://:9092": f"://{self.servers}"}
+            here |= {"localhost:9093": f"127.0.0.1:{controller}"}
+            settings = {name: str(value) for name, value in deployed.items()}
+            for place, instead in here.items():
+                settings = {name: value.replace(place, instead) for name, value in settings.items()}
+            settings["log.dirs"] = str(folder / "data")
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         self._run("kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(self._properties))
 

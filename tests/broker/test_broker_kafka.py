@@ -9,9 +9,10 @@ import time
 from collections import Counter, defaultdict
 
 import pytest
+import yaml
 from broker_builders import make_messages
 from confluent_kafka.admin import AdminClient
-from kafka_broker import KafkaBroker, why_not
+from kafka_broker import VERSION, KafkaBroker, why_not
 
 from zsds_tasks.broker import BrokerConfig, Outbox, deliver, receive, topic_name
 from zsds_tasks.broker.topics import TopicReader
@@ -61,6 +62,27 @@ def assert_once(topic, settings, messages):
     with TopicReader(topic, settings, CONFIG) as reader:
         assert sum(reader.ends().values()) == len(messages), "nothing comes after them"
     return received
+
+
+def test_the_broker_of_docker_compose_takes_and_gives_packets(tmp_path):
+    compose = yaml.safe_load((REPOSITORY / "docker-compose.yaml").read_text())["services"]["kafka"]
+    assert compose["image"] == f"apache/kafka:{VERSION}"
+    # As the image does: KAFKA_LOG_DIRS is log.dirs.
+    deployed = {
+        name.removeprefix("KAFKA_").lower().replace("_", "."): value
+        for name, value in compose["environment"].items()
+    }
+    broker = KafkaBroker(tmp_path, deployed).start()
+    try:
+        settings = Settings(kafka_bootstrap_servers=broker.servers)
+        topic, messages = topic_name("20251019", 1), make_messages(30, objects=5)
+        outbox = Outbox(tmp_path / "outbox")
+        outbox.put(topic, "a", messages)
+        assert deliver(outbox, settings, CONFIG).sent == {topic: 30}
+        received = take([topic], settings, 30, group="a broker's own")
+        assert Counter(one.candid for one in received) == Counter(message.candid for message in messages)
+    finally:
+        broker.stop()
 
 
 def test_packets_arrive_with_their_keys_in_order_and_the_topic_is_as_configured(broker, settings, tmp_path):
