@@ -298,9 +298,11 @@ def report(field, seed, samples, scores, beside):
     print(f"judged {len(some['snr'])}; half of them at S/N {half:.2f} +- {error:.2f}, "
           f"{half_depth(some):+.2f} mag from the limit{places}")  # fmt: skip
     clear = some["found"] & ~some["hosted"] & (some["snr"] > STRENGTHS[2]) & (some["snr"] < STRENGTHS[4])
-    width = stat.width((some["flux"] - some["true"])[clear] / (some["true"] / some["snr"])[clear])
+    expected = some["true"][clear] / some["snr"][clear]
+    width = stat.width((some["flux"] - some["true"])[clear] / expected)
     print(f"expected noise: fluxes of {clear.sum()} of S/N {STRENGTHS[2]} to {STRENGTHS[4]} in blank sky "
-          f"scatter by {width:.2f} of it, good to {1.17 / np.sqrt(clear.sum()):.2f}")  # fmt: skip
+          f"scatter by {width:.2f} of it, good to {1.17 / np.sqrt(clear.sum()):.2f}; their errors are "
+          f"{np.median(some['sigflux'][clear] / expected):.2f} of it")  # fmt: skip
     parts = {"blank sky": ~some["hosted"], "on galaxies": some["hosted"], "new": ~some["gone"],
              "gone": some["gone"]}  # fmt: skip
     for name, part in parts.items():

@@ -25,6 +25,20 @@ VERSION = re.search(r"<version>([0-9.]{5,})</version>", POM.read_text())[1]
 CLUSTER = "zsdsTestClusterAAAAAAA"  # 22 characters of base 64, as Kafka wants them
 JAVA = ("java", "-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 PATIENCE_S = 60.0
+SETTINGS = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.quorum.voters": "1@localhost:9093",
+    "listeners": "PLAINTEXT://:9092,CONTROLLER://localhost:9093",
+    "controller.listener.names": "CONTROLLER",
+    "auto.create.topics.enable": "false",
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "2",
+    "group.initial.rebalance.delay.ms": "0",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+}
+"""Of server.properties, with the ports that a deployment has; each broker gets ports of its own for them."""
 
 
 def jars_folder() -> Path:
@@ -65,8 +79,8 @@ def free_port() -> int:
 class KafkaBroker:
     """One broker with its data in a folder; it may be killed and started again on the same port.
 
-    `deployed` are the settings of another deployment, by the names of server.properties: they count, but for
-    where its ports and its data are.
+    `deployed`: settings in place of `SETTINGS`; ports and the folder of the data are this broker's all the
+    same.
     """
 
     def __init__(self, folder: Path, deployed: Mapping[str, str] | None = None) -> None:
@@ -75,27 +89,11 @@ class KafkaBroker:
         self.servers = f"127.0.0.1:{self.port}"
         self._process: subprocess.Popen | None = None
         self._properties = folder / "server.properties"
-        settings = {
-            "process.roles": "broker,controller",
-            "node.id": "1",
-            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "listeners": f"PLAINTEXT://{self.servers},CONTROLLER://127.0.0.1:{controller}",
-            "controller.listener.names": "CONTROLLER",
-            "log.dirs": str(folder / "data"),
-            "auto.create.topics.enable": "false",
-            "offsets.topic.replication.factor": "1",
-            "offsets.topic.num.partitions": "2",
-            "group.initial.rebalance.delay.ms": "0",
-            "transaction.state.log.replication.factor": "1",
-            "transaction.state.log.min.isr": "1",
-        }
-        if deployed is not None:
-            here = {"kafka:9092": self.servers, "://:9092": f"://{self.servers}"}
-            here |= {"localhost:9093": f"127.0.0.1:{controller}"}
-            settings = {name: str(value) for name, value in deployed.items()}
-            for place, instead in here.items():
-                settings = {name: value.replace(place, instead) for name, value in settings.items()}
-            settings["log.dirs"] = str(folder / "data")
+        here = {"kafka:9092": self.servers, "://:9092": f"://{self.servers}"}
+        here |= {"localhost:9093": f"127.0.0.1:{controller}"}
+        settings = {**(deployed or SETTINGS), "log.dirs": str(folder / "data")}
+        for place, instead in here.items():
+            settings = {name: str(value).replace(place, instead) for name, value in settings.items()}
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         self._run("kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(self._properties))
 

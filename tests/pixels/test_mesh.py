@@ -21,6 +21,13 @@ def test_expanding_sampling_and_scipy_agree(ny, nx, cell, seed):
     np.testing.assert_allclose(mesh.at(x.ravel(), y.ravel()), oracle, atol=2e-5)
 
 
+def test_at_the_middles_a_map_is_what_it_says():
+    values = np.random.default_rng(4).normal(size=(4, 5)).astype(np.float32)
+    mesh = Mesh(values, 32, (120, 150))
+    x, y = mesh.middles
+    assert np.allclose(mesh.at(x.ravel(), y.ravel()).reshape(4, 5), values, atol=1e-6)
+
+
 def test_adding_and_subtracting_leaves_the_image():
     mesh = Mesh(np.arange(12, dtype=np.float32).reshape(3, 4), 8, (20, 27))
     image = np.ones((20, 27), np.float32)

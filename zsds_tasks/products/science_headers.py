@@ -21,6 +21,8 @@ Card = tuple[str, Value, str]
 
 N_APERTURES: Final = 6
 ZP_DEGREE: Final = 5  # highest total degree of the spatial term of the zero point
+ZP_TERMS: Final = {(n - j, j): f"ZPL{n - j}{j}" for n in range(1, ZP_DEGREE + 1) for j in range(n + 1)}
+"""Keyword of the coefficient of P_i(u) P_j(v) by (i, j), degrees in columns and rows."""
 PIXELS: Final = frozenset({ScienceSuffix.IMAGE, ScienceSuffix.UNCERTAINTY, ScienceSuffix.MASK})
 CATALOGS: Final = frozenset({ScienceSuffix.PSF_CATALOG, ScienceSuffix.APERTURE_CATALOG})
 PSF: Final = frozenset({ScienceSuffix.PSF_CENTRE})
@@ -142,11 +144,6 @@ _IMAGE: tuple[_Line, ...] = (
     ("ASTRRMS1", float, "arcsec", "astrometric RMS, east"),
     ("ASTRRMS2", float, "arcsec", "astrometric RMS, north"),
 )
-_ZP_TERMS: tuple[_Line, ...] = tuple(
-    (f"ZPL{n - j}{j}", float, "mag", f"of P{n - j}(u) P{j}(v): -1 to 1 over x, y")
-    for n in range(1, ZP_DEGREE + 1)
-    for j in range(n + 1)
-)
 _PHOTOMETRY: tuple[_Line, ...] = (
     ("MAGZP", float, "mag", "zero point at colour zero, this exposure"),
     ("MAGZPUNC", float, "mag", "its formal error"),
@@ -167,7 +164,7 @@ _PHOTOMETRY: tuple[_Line, ...] = (
     ("CLRHELD", bool, "", "CLRCOEFF is the one expected"),
     ("ZPORDER", int, "", "degree of the spatial term; 0: none"),
     ("ZPSPRMS", float, "mag", "RMS of the spatial term of the zero point"),
-    *_ZP_TERMS,
+    *((word, float, "mag", f"of P{i}(u) P{j}(v): -1 to 1 over x, y") for (i, j), word in ZP_TERMS.items()),
     ("MAGLIM", float, "mag", "5-sigma limit for points"),
 )
 _APERTURE: tuple[_Line, ...] = (

@@ -16,7 +16,8 @@ from zsds_tasks.pixels.compressed import decode_image
 from zsds_tasks.pixels.fits import Header, scan
 from zsds_tasks.pixels.mesh import Mesh
 from zsds_tasks.products.masks import UNUSABLE
-from zsds_tasks.science.photometry.spatial import MAX_ORDER, SpatialTerm, term_degrees
+from zsds_tasks.products.science_headers import ZP_TERMS
+from zsds_tasks.science.photometry.spatial import SpatialTerm
 from zsds_tasks.science.photometry.spatial import from_header as from_cards
 from zsds_tasks.sky.wcs import Wcs, from_header
 from zsds_tasks.steps.stored import read_stored
@@ -167,8 +168,7 @@ def spatial_term(header: Header, shape: tuple[int, int], *, subject: str) -> Spa
     """
     if "ZPORDER" not in header:
         return SpatialTerm.none(shape)
-    names = ["ZPORDER", *(f"ZPL{i}{j}" for i, j in term_degrees(MAX_ORDER))]
-    cards = {name: header.value(name) for name in names if name in header}
+    cards = {name: header.value(name) for name in ("ZPORDER", *ZP_TERMS.values()) if name in header}
     return from_cards(cards, shape, subject=subject)
 
 

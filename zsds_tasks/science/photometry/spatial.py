@@ -19,11 +19,10 @@ from pydantic import Field
 
 from zsds_tasks.declarations import Declaration
 from zsds_tasks.errors import UnusableInputError
-from zsds_tasks.products.science_headers import ZP_DEGREE
+from zsds_tasks.products.science_headers import ZP_DEGREE, ZP_TERMS
 
 Floats = NDArray[np.float64]
 Image = NDArray[np.float32]
-MAX_ORDER = ZP_DEGREE
 BLOCK_ROWS = 64
 LN_OF_MAG = -0.4 * np.log(10.0)
 
@@ -31,7 +30,7 @@ LN_OF_MAG = -0.4 * np.log(10.0)
 class SpatialConfig(Declaration):
     """When a spatial term is applied."""
 
-    max_order: Annotated[int, Field(ge=0, le=MAX_ORDER)] = Field(4, description="highest total degree tried")
+    max_order: Annotated[int, Field(ge=0, le=ZP_DEGREE)] = Field(4, description="highest total degree tried")
     stars_per_coefficient: Annotated[float, Field(gt=0)] = Field(
         8.0, description="calibrators for each coefficient of the whole fit; fewer do not allow an order"
     )
@@ -116,8 +115,8 @@ class SpatialTerm:
     def header(self) -> dict[str, int | float]:
         """Return the FITS keywords ZPORDER, ZPSPRMS and ZPLij (mag): the coefficient of P_i(u) P_j(v)."""
         cards: dict[str, int | float] = {"ZPORDER": self.order, "ZPSPRMS": self.rms}
-        for (i, j), value in zip(term_degrees(self.order), self.coefficients, strict=True):
-            cards[f"ZPL{i}{j}"] = value
+        for degrees, value in zip(term_degrees(self.order), self.coefficients, strict=True):
+            cards[ZP_TERMS[degrees]] = value
         return cards
 
 
@@ -138,11 +137,11 @@ def from_header(header: Mapping[str, Any], shape: tuple[int, int], *, subject: s
         If ZPORDER or a coefficient is missing, or the order is out of range.
     """
     order = header.get("ZPORDER")
-    if not isinstance(order, int) or not 0 <= order <= MAX_ORDER:
+    if not isinstance(order, int) or not 0 <= order <= ZP_DEGREE:
         raise UnusableInputError(
-            f"ZPORDER is {order}, not 0 to {MAX_ORDER}", subject=subject, remedy="calibrate the image again"
+            f"ZPORDER is {order}, not 0 to {ZP_DEGREE}", subject=subject, remedy="calibrate the image again"
         )
-    names = [f"ZPL{i}{j}" for i, j in term_degrees(order)]
+    names = [ZP_TERMS[degrees] for degrees in term_degrees(order)]
     missing = [name for name in names if name not in header]
     if missing:
         raise UnusableInputError(
